@@ -1,1 +1,1 @@
-
+"""What must survive: the log of decisions and the recordings."""

@@ -1,0 +1,177 @@
+"""The decision: what is written, once per call, before anything is recorded. And the grant that only a log can make.
+
+Field names follow ISO/IEC TS 27560 and GDPR terms where there is one. Nothing here is a caller's name, number or key
+other than a consent key (R25).
+"""
+
+from __future__ import annotations
+
+import json
+import unicodedata
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, is_dataclass
+from enum import StrEnum
+from typing import Any, Final
+
+SCHEMA: Final = 1
+"""Version of the decision's fields; a reader refuses what is newer than itself."""
+
+
+class Outcome(StrEnum):
+    """How a call was decided (R7). Only GRANTED leads to a recording."""
+
+    GRANTED = "granted"
+    DECLINED = "declined"
+    NO_ANSWER = "no_answer"
+    INVALID = "invalid"
+    ABANDONED = "abandoned"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True)
+class CallContext:
+    """What is known of a call before the flow begins; made by the driver, never by the caller.
+
+    ``call_id`` is random, ours, and names the recording too. ``subject_ref`` is a keyed pseudonym of the caller's
+    number or ``None`` when the number is withheld.
+    """
+
+    call_id: str
+    line: str
+    switch: str
+    channel_uniqueid: str
+    subject_ref: str | None
+    software: str
+    configuration_sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class SegmentEvidence:
+    """How one segment was heard: ``samples_played`` of ``samples_total`` in the last playing, ``times`` in all."""
+
+    id: str
+    text_sha256: str
+    audio_sha256: Mapping[str, str]
+    elements: tuple[int, ...]
+    samples_played: int
+    samples_total: int
+    complete: bool
+    times: int
+
+
+@dataclass(frozen=True, slots=True)
+class NoticeEvidence:
+    """Which notice was played, and how much of it, in the language of the choice."""
+
+    id: str
+    version: int
+    language: str
+    text_sha256: str
+    segments: tuple[SegmentEvidence, ...]
+    complete: bool
+    times: int
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What was asked for one purpose and what came back.
+
+    ``after_ms``: when the press began, counted from the end of the question (``None``: no key); ``timing`` says how
+    that is known; ``attempts`` counts openings of the choice window.
+    """
+
+    purpose: str
+    question_sha256: str
+    answer: str
+    key: str | None
+    after_ms: int | None
+    timing: str | None
+    attempts: int
+    early_keys: int
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """The one terminal decision of a call (I3)."""
+
+    call: CallContext
+    outcome: Outcome
+    reason: str
+    route: str
+    notice: NoticeEvidence | None
+    answers: tuple[Answer, ...]
+    purposes_granted: tuple[str, ...]
+    retention_days: int | None
+    repeats: int
+    languages_offered: tuple[str, ...]
+    recording_id: str | None
+    schema: int = SCHEMA
+
+    def payload(self) -> dict[str, Any]:
+        """Plain JSON values of all fields."""
+        value = _plain(self)
+        assert isinstance(value, dict)
+        return value
+
+
+def _plain(value: Any) -> Any:
+    if is_dataclass(value) and not isinstance(value, type):
+        return {field.name: _plain(getattr(value, field.name)) for field in fields(value)}
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, tuple | list):
+        return [_plain(item) for item in value]
+    if isinstance(value, StrEnum):
+        return value.value
+    return value
+
+
+def canonical(payload: Mapping[str, Any]) -> bytes:
+    """The one byte form of a payload: JSON, sorted keys, no white space, UTF-8 NFC, no floats (a subset of RFC 8785).
+
+    Raises :class:`TypeError` for floats and for values that are not JSON, :class:`ValueError` for a lone surrogate.
+    """
+    _refuse_floats(payload)
+    text = json.dumps(payload, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+    return unicodedata.normalize("NFC", text).encode("utf-8")
+
+
+def _refuse_floats(value: Any) -> None:
+    if isinstance(value, float):
+        raise TypeError("a float has no canonical form: use whole milliseconds or a string")
+    if isinstance(value, Mapping):
+        for item in value.values():
+            _refuse_floats(item)
+    elif isinstance(value, list | tuple):
+        for item in value:
+            _refuse_floats(item)
+
+
+_MINT: Final = object()
+
+
+class Grant:
+    """Proof that a granted decision is on disk. Only a log makes one, after its commit (I1); a recorder takes one.
+
+    Python cannot forbid a forger in the same process; the tests hold that no module but the ledger calls
+    :meth:`minted_by_ledger`.
+    """
+
+    __slots__ = ("call_id", "purposes", "sequence")
+
+    def __init__(self, mint: object, call_id: str, sequence: int, purposes: tuple[str, ...]) -> None:
+        if mint is not _MINT:
+            raise TypeError("a Grant is made by the ledger alone, after its commit")
+        self.call_id: Final = call_id
+        self.sequence: Final = sequence
+        self.purposes: Final = purposes
+
+    @classmethod
+    def minted_by_ledger(cls, decision: Decision, sequence: int) -> Grant:
+        """For the ledger, after the commit of exactly this decision."""
+        if decision.outcome is not Outcome.GRANTED or not decision.purposes_granted:
+            raise TypeError("only a granted decision with a purpose makes a Grant")
+        return cls(_MINT, decision.call.call_id, sequence, decision.purposes_granted)
+
+    def __repr__(self) -> str:
+        return f"Grant(call_id={self.call_id!r}, sequence={self.sequence})"

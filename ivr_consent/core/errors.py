@@ -1,0 +1,96 @@
+"""Every error that this package raises on purpose.
+
+::
+
+    ConsentError
+    ├── ConfigurationError     the administrator's file is wrong (has problems, each with key and remedy)
+    ├── NoticeError            a notice file cannot be read or is not of the documented form
+    ├── LedgerError            the log could not be read or written
+    │   └── LedgerUnreadable   it is not ours, damaged, or of a newer version
+    ├── AudioError             a prompt could not be spoken, converted or verified
+    ├── FlowError              our own fault: the flow met a result that its table does not have
+    ├── ProtocolError          what is said on a wire is wrong
+    │   ├── LocalProtocolError     we did wrong (nothing was sent)
+    │   └── RemoteProtocolError    they did wrong (the connection is closed)
+    └── ManagerError           an action on the manager connection had no good end
+        ├── ManagerGone            the link is down or went down before the reply
+        └── ManagerTimeout         no reply within the deadline
+
+A :class:`ConsentError` carries a message for an administrator: what is wrong, where, and what to do.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+class ConsentError(Exception):
+    """Base of all errors raised on purpose; ``str()`` is fit to be shown to an administrator."""
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One thing wrong in a file of the administrator's.
+
+    ``where`` names file and key (``lines.support.keys.yes``), ``found`` what stands there, ``remedy`` what to do.
+    """
+
+    where: str
+    found: str
+    remedy: str
+
+    def __str__(self) -> str:
+        return f"{self.where}: {self.found}. {self.remedy}"
+
+
+class ConfigurationError(ConsentError):
+    """The configuration is not usable; ``problems`` has each fault with its key and remedy."""
+
+    def __init__(self, source: str, problems: tuple[Problem, ...]) -> None:
+        self.source = source
+        self.problems = problems
+        super().__init__(f"{source}: " + "; ".join(str(problem) for problem in problems))
+
+
+class NoticeError(ConsentError):
+    """A notice file cannot be read or is not of the documented form."""
+
+
+class LedgerError(ConsentError):
+    """The log could not be read or written."""
+
+
+class LedgerUnreadable(LedgerError):
+    """The file is not a log of ours, is damaged, or was written by a newer version."""
+
+
+class AudioError(ConsentError):
+    """A prompt could not be spoken, converted or verified."""
+
+
+class FlowError(ConsentError):
+    """The flow met a result that its transition table does not have: a fault of ours, not of the call."""
+
+
+class ProtocolError(ConsentError):
+    """What is said on a wire is wrong."""
+
+
+class LocalProtocolError(ProtocolError):
+    """We did wrong; nothing was sent."""
+
+
+class RemoteProtocolError(ProtocolError):
+    """The other side did wrong; the connection must be closed."""
+
+
+class ManagerError(ConsentError):
+    """An action on the manager connection had no good end."""
+
+
+class ManagerGone(ManagerError):
+    """The manager link is down, or went down before the reply."""
+
+
+class ManagerTimeout(ManagerError):
+    """The switch did not reply to an action within its deadline."""

@@ -1,0 +1,160 @@
+"""One AGI session: the gate, or the hang-up handler of a recorded call. A generator, like the channel.
+
+It joins flow, channel and log: steps for the switch go to the channel, decisions and notes to the driver, which owns
+the log. The driver's answers to those are the ledger's own (``Granted``, ``Logged``, ``Failed``).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import re
+from collections.abc import Callable, Generator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Protocol
+
+from ivr_consent.core.decision import CallContext
+from ivr_consent.core.flow import Ending, Plan, consent_flow, refusal_flow
+from ivr_consent.core.steps import Decide, Failed, Granted, Logged, Note, Result, Step
+from ivr_consent.pbx.asterisk import channel as ch
+from ivr_consent.pbx.asterisk.variables import CONSENT_SCRIPT, ENDED_SCRIPT
+from ivr_consent.pbx.asterisk.wire import Environment
+
+UNKNOWN_LINE: Final = "-"
+"""Stands in the log for a line that the dialplan named and the configuration does not know."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finish:
+    """The recorded call has ended: bring its recording into its lasting form. Response: Seen(True)."""
+
+    recording_id: str
+
+
+SessionRequest = ch.Request | Decide | Note | Finish
+SessionResponse = ch.Response | Granted | Logged | Failed
+
+
+class Lines(Protocol):
+    """What a session needs of the configuration in force when it began."""
+
+    software: str
+    configuration_sha256: str
+    recordings: Path
+    pseudonym_key: bytes
+
+    def plan(self, line: str, language: str) -> Plan | str:
+        """How to ask on this line, beginning with the language closest to this one; or why it cannot be asked."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """One line of log per session, without personal data."""
+
+    script: str
+    line: str
+    call_id: str | None
+    outcome: str
+    reason: str
+    route: str
+    logged: bool
+    language: str | None = None
+
+
+Observer = Callable[[Step, Result | None], None]
+"""Sees every step before it is done (with ``None``) and its result; for a terminal that shows the call."""
+
+
+def pseudonym(key: bytes, number: str | None) -> str | None:
+    """A caller as a keyed pseudonym: HMAC-SHA-256 of the number, 32 hexadecimal digits; ``None`` if withheld."""
+    digits = re.sub(r"[^0-9A-Za-z]", "", number or "", flags=re.ASCII)
+    if not digits:
+        return None
+    return hmac.new(key, digits.lower().encode(), hashlib.sha256).hexdigest()[:32]
+
+
+def session(
+    environment: Environment,
+    lines: Lines,
+    *,
+    call_id: str,
+    nonce: Callable[[], str],
+    presses_known: Callable[[], bool],
+    observe: Observer | None = None,
+) -> Generator[SessionRequest, SessionResponse, Summary]:
+    """Serve one AGI connection after its environment has been read.
+
+    Nothing of the environment is believed before the echo has come back: a caller can forge the rest of it.
+    """
+    channel = ch.Channel(environment, lines.recordings, nonce=nonce, presses_known=presses_known)
+    script = (environment.network_script or CONSENT_SCRIPT).partition("?")[0]
+    if not (yield from channel.echo()):
+        return Summary(script, UNKNOWN_LINE, None, "failed", "echo_wrong", "unrecorded", logged=False)
+    if script == ENDED_SCRIPT:
+        return (yield from _ended(environment))
+    if script != CONSENT_SCRIPT:
+        return Summary("unknown", UNKNOWN_LINE, None, "failed", "unknown_script", "unrecorded", logged=False)
+    return (yield from _gate(environment, lines, channel, call_id, observe))
+
+
+def _gate(
+    environment: Environment, lines: Lines, channel: ch.Channel, call_id: str, observe: Observer | None
+) -> Generator[SessionRequest, SessionResponse, Summary]:
+    asked_for = environment.arguments[0] if environment.arguments else ""
+    plan = lines.plan(asked_for, environment.language)
+    known = plan != "unknown_line"
+    call = CallContext(
+        call_id=call_id,
+        line=asked_for if known else UNKNOWN_LINE,
+        switch="asterisk",
+        channel_uniqueid=environment.uniqueid,
+        subject_ref=pseudonym(lines.pseudonym_key, environment.caller_number),
+        software=lines.software,
+        configuration_sha256=lines.configuration_sha256,
+    )
+    yield from channel.announce(call_id)
+    flow = refusal_flow(call, plan) if isinstance(plan, str) else consent_flow(plan, call)
+    ending = yield from _conduct(flow, channel, observe)
+    return Summary(
+        CONSENT_SCRIPT,
+        call.line,
+        call_id,
+        ending.outcome.value,
+        ending.reason,
+        ending.route.value,
+        ending.logged,
+    )
+
+
+def _conduct(
+    flow: Generator[Step, Result, Ending], channel: ch.Channel, observe: Observer | None
+) -> Generator[SessionRequest, SessionResponse, Ending]:
+    """Carry steps to the channel or the log, and results back, until the flow ends."""
+    result: Result | None = None
+    while True:
+        try:
+            step = next(flow) if result is None else flow.send(result)
+        except StopIteration as end:
+            ending: Ending = end.value
+            return ending
+        if observe is not None:
+            observe(step, None)
+        if isinstance(step, Decide | Note):
+            written = yield step
+            assert isinstance(written, Granted | Logged | Failed)
+            result = written
+        else:
+            result = yield from channel.perform(step)
+        if observe is not None:
+            observe(step, result)
+
+
+def _ended(environment: Environment) -> Generator[SessionRequest, SessionResponse, Summary]:
+    """The hang-up handler: which recording it was is in our own variable, so take nothing but an id of our form."""
+    recording_id = environment.arguments[0] if environment.arguments else ""
+    if not re.fullmatch(r"[0-9a-f]{32}", recording_id):
+        return Summary(ENDED_SCRIPT, UNKNOWN_LINE, None, "failed", "not_a_recording", "-", logged=False)
+    yield Finish(recording_id)
+    return Summary(ENDED_SCRIPT, UNKNOWN_LINE, recording_id, "ended", "hung_up", "-", logged=True)

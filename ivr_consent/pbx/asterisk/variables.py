@@ -1,0 +1,24 @@
+"""Every channel variable that we set or read, and the names that our dialplan uses."""
+
+from __future__ import annotations
+
+from typing import Final
+
+RESULT: Final = "IVR_CONSENT_RESULT"
+"""The outcome (``granted``, ``declined``, …). Set last: the dialplan records and branches on nothing else."""
+
+REASON: Final = "IVR_CONSENT_REASON"
+"""Why, as a slug."""
+
+CALL_ID: Final = "IVR_CONSENT_ID"
+"""Our id of the call: names the decision in the log and the recording."""
+
+MIXMONITOR: Final = "IVR_CONSENT_MIXMONITOR"
+"""Asterisk's handle of the recorder that a grant started."""
+
+CONTEXT: Final = "ivr-consent"
+"""The context of our dialplan; a session that comes from it may lean on its ``T`` extension."""
+
+CONSENT_SCRIPT: Final = "consent"
+ENDED_SCRIPT: Final = "ended"
+"""What stands after the host in ``agi://127.0.0.1:4573/…``: the gate, and the hang-up handler of a recorded call."""

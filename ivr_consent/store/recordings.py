@@ -1,0 +1,204 @@
+"""The files of recordings: a directory of our own, names of our own, one two-channel file for each in the end.
+
+While a call runs, the switch writes ``ID.raw`` (both sides interleaved, Asterisk 22 and later) or ``ID.wav`` with
+``ID-caller.wav`` and ``ID-agent.wav`` (older). When it has ended, :func:`finish` leaves ``ID.wav``: 16 bit, 8 kHz,
+left the caller, right the agent.
+"""
+
+from __future__ import annotations
+
+import array
+import hashlib
+import os
+import re
+import sys
+import wave
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from ivr_consent.core.errors import ConsentError
+
+SAMPLE_RATE: Final = 8000
+"""Samples a second and side; MixMonitor's raw and wav files are telephone quality."""
+
+CHUNK: Final = 1 << 16
+"""Frames handled at once: recordings are streamed, an hour needs no more memory than a minute."""
+
+_ID: Final = re.compile(r"[0-9a-f]{32}")
+_UNFINISHED: Final = (".raw", "-caller.wav", "-agent.wav")
+
+
+class RecordingError(ConsentError):
+    """A recording's files are not as they should be."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """A recording in its lasting form; ``file`` is ``None`` when caller and agent never talked."""
+
+    file: str | None
+    milliseconds: int
+    size: int
+    sha256: str | None
+
+
+def prepare(directory: Path) -> None:
+    """Make the directory, readable by its owner alone. Raises :class:`RecordingError` with a remedy."""
+    try:
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if directory.stat().st_mode & 0o027:
+            directory.chmod(0o700)
+        if not os.access(directory, os.W_OK | os.X_OK):
+            raise PermissionError(13, "not writable")
+    except OSError as error:
+        raise RecordingError(
+            f"the recordings' directory {directory} cannot be used ({error.strerror}); "
+            "give it to the user that Asterisk and ivr-consent run as"
+        ) from None
+
+
+def files(directory: Path, recording_id: str) -> list[Path]:
+    """Every file of one recording that is there now."""
+    stem = directory / _checked(recording_id)
+    names = [stem.with_suffix(".wav"), *(Path(f"{stem}{ending}") for ending in (*_UNFINISHED, ".wav.part"))]
+    return [path for path in names if path.exists()]
+
+
+def unfinished(directory: Path, recording_id: str) -> bool:
+    """Whether the switch's own files are still there: the recording runs, or nobody has finished it."""
+    stem = directory / _checked(recording_id)
+    return any(Path(f"{stem}{ending}").exists() for ending in _UNFINISHED)
+
+
+def discard(directory: Path, recording_id: str) -> bool:
+    """Remove every file of a recording. True when none is left."""
+    for path in files(directory, recording_id):
+        try:
+            path.unlink()
+        except OSError:
+            return False
+    return not files(directory, recording_id)
+
+
+def in_use(directory: Path, recording_id: str) -> bool | None:
+    """Whether a process on this host has a file of the recording open for writing; ``None`` when that cannot be seen.
+
+    The switch's open files tell the truth also when nobody answers on its manager port.
+    """
+    wanted = {str(path.resolve()) for path in files(directory, recording_id)}
+    if not wanted:
+        return False
+    blind = False
+    for process in Path("/proc").iterdir():
+        if not process.name.isdigit():
+            continue
+        try:
+            for descriptor in (process / "fd").iterdir():
+                if str(descriptor.readlink()) in wanted and _writes(process, descriptor.name):
+                    return True
+        except PermissionError:
+            blind = True
+        except OSError:
+            continue  # the process or the descriptor went away while we looked
+    return None if blind else False
+
+
+def _writes(process: Path, descriptor: str) -> bool:
+    text = (process / "fdinfo" / descriptor).read_text()
+    flags = next((line.split()[1] for line in text.splitlines() if line.startswith("flags:")), "0")
+    return int(flags, 8) & os.O_ACCMODE != os.O_RDONLY
+
+
+def finish(directory: Path, recording_id: str) -> Finished:
+    """Bring an ended recording into its lasting form, atomically, and give its length and digest.
+
+    Finishing twice gives the same. Raises :class:`RecordingError` when there is no file at all.
+    """
+    stem = directory / _checked(recording_id)
+    final, raw = stem.with_suffix(".wav"), stem.with_suffix(".raw")
+    caller, agent = Path(f"{stem}-caller.wav"), Path(f"{stem}-agent.wav")
+    if raw.exists():
+        _write_two_channels(final, _raw_frames(raw))
+        raw.unlink()
+    elif caller.exists() or agent.exists():
+        _write_two_channels(final, _paired_frames(caller, agent))
+        for leg in (caller, agent):
+            leg.unlink(missing_ok=True)
+    elif not final.exists():
+        raise RecordingError(f"there is no file of recording {recording_id} in {directory}")
+    frames = _frames(final)
+    if frames == 0:
+        final.unlink()
+        return Finished(None, 0, 0, None)
+    return Finished(final.name, frames * 1000 // SAMPLE_RATE, final.stat().st_size, _sha256(final))
+
+
+def _write_two_channels(final: Path, chunks: Iterator[bytes]) -> None:
+    part = Path(f"{final}.part")
+    with os.fdopen(os.open(part, os.O_CREAT | os.O_TRUNC | os.O_WRONLY, 0o600), "wb") as file:
+        with wave.open(file, "wb") as out:
+            out.setnchannels(2)
+            out.setsampwidth(2)
+            out.setframerate(SAMPLE_RATE)
+            for chunk in chunks:
+                out.writeframesraw(chunk)
+        file.flush()
+        os.fsync(file.fileno())
+    part.replace(final)
+
+
+def _raw_frames(raw: Path) -> Iterator[bytes]:
+    """Interleaved 16-bit samples, left the caller, right the agent; a half frame at the end is left out."""
+    with raw.open("rb") as file:
+        while chunk := file.read(CHUNK * 4):
+            yield chunk[: len(chunk) // 4 * 4]
+
+
+def _paired_frames(caller: Path, agent: Path) -> Iterator[bytes]:
+    """Two one-channel files side by side, the shorter one followed by silence."""
+    sides = [_samples(caller), _samples(agent)]
+    while True:
+        left, right = (next(side, array.array("h")) for side in sides)
+        length = max(len(left), len(right))
+        if length == 0:
+            return
+        frames = array.array("h", bytes(length * 4))
+        frames[0 : 2 * len(left) : 2] = left
+        frames[1 : 2 * len(right) : 2] = right
+        yield _little_endian(frames).tobytes()
+
+
+def _samples(path: Path) -> Iterator[array.array[int]]:
+    """A file's samples in chunks of :data:`CHUNK`, the last one shorter."""
+    if not path.exists():
+        return
+    with wave.open(str(path), "rb") as file:
+        while data := file.readframes(CHUNK):
+            yield _little_endian(array.array("h", data))
+
+
+def _little_endian(samples: array.array[int]) -> array.array[int]:
+    if sys.byteorder == "big":
+        samples.byteswap()
+    return samples
+
+
+def _frames(path: Path) -> int:
+    try:
+        with wave.open(str(path), "rb") as file:
+            return file.getnframes()
+    except (wave.Error, EOFError):
+        return 0
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _checked(recording_id: str) -> str:
+    if not _ID.fullmatch(recording_id):
+        raise RecordingError("not the id of a recording")
+    return recording_id
