@@ -5,11 +5,12 @@ Made whole or not at all and never changed afterwards: a reload makes a new one,
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import secrets
 import tomllib
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
@@ -17,8 +18,8 @@ from types import MappingProxyType
 from typing import Final
 
 from ivr_consent import __version__
-from ivr_consent.audio.build import Manifest, build_prompts, load_manifest, verify_manifest
-from ivr_consent.audio.speech import Voice
+from ivr_consent.audio.build import Manifest, Progress, build_prompts, load_manifest, verify_manifest
+from ivr_consent.audio.speech import Voice, espeak_voice
 from ivr_consent.config import Line, Settings
 from ivr_consent.core.errors import AudioError, ConfigurationError, Problem
 from ivr_consent.core.flow import Keys, Plan, SpokenNotice
@@ -27,6 +28,9 @@ from ivr_consent.core.steps import Prompt
 
 MAX_NOTICE_BYTES: Final = 256 * 1024
 """A notice file is a few kilobytes; more is a wrong file."""
+
+MANIFEST: Final = "manifest.json"
+"""Beside the audio files of a script."""
 
 SAMPLES_PER_MS: Final = 8
 """Lengths in a manifest are counted at 8 kHz."""
@@ -137,11 +141,22 @@ def audio_directory(settings: Settings, script: Script) -> Path:
 
 def voice(settings: Settings, language: str) -> Voice:
     """The configured voice of a language."""
-    return Voice.for_language(language)
+    default = espeak_voice(language)
+    configured = settings.prompts.voices.get(language)
+    if configured is None:
+        return default
+    name, speed = configured.voice or default.name, configured.speed or default.speed
+    if configured.command is None:
+        return Voice(name, language, speed)
+    return Voice(name, language, speed, tuple(configured.command), version_argv=())
 
 
-def build(settings: Settings, progress: Callable[[str], None] | None = None) -> list[tuple[str, str, Manifest]]:
-    """Speak every script of every line that lacks audio. Raises :class:`ConfigurationError`, :class:`AudioError`."""
+def build(settings: Settings, progress: Progress | None = None) -> list[tuple[str, str, Manifest]]:
+    """Speak every script of every line that lacks audio; line, language and manifest of each.
+
+    ``progress`` gets a prompt's name, how many of its script are done, and of how many. Raises
+    :class:`ConfigurationError`, :class:`AudioError`.
+    """
     built = []
     for name, line in settings.lines.items():
         spoken, problems = scripts(settings, line)
@@ -149,24 +164,26 @@ def build(settings: Settings, progress: Callable[[str], None] | None = None) -> 
             raise ConfigurationError(f"line {name}", problems)
         for language, script in spoken.items():
             texts = {segment.id: segment.text for segment in script.segments()}
-            manifest = build_prompts(
-                texts, language, audio_directory(settings, script), voice=voice(settings, language)
-            )
-            if progress is not None:
-                progress(f"{name} {language}: {len(texts)} prompts")
+            directory = audio_directory(settings, script)
+            tell = None if progress is None else _prefixed(progress, f"{name} {language}")
+            manifest = build_prompts(texts, language, directory, voice=voice(settings, language), progress=tell)
             built.append((name, language, manifest))
     return built
+
+
+def _prefixed(progress: Progress, prefix: str) -> Progress:
+    return lambda prompt, done, total: progress(f"{prefix}: {prompt}", done, total)
 
 
 def pseudonym_key(settings: Settings) -> bytes:
     """The key of callers' pseudonyms; made on first use, readable by its owner alone."""
     path = settings.path(settings.log.pseudonym_key_file)
     try:
-        try:
-            with os.fdopen(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "w") as file:
-                file.write(secrets.token_hex(32) + "\n")
-        except FileExistsError:
-            pass
+        with (
+            contextlib.suppress(FileExistsError),
+            os.fdopen(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "w") as file,
+        ):
+            file.write(secrets.token_hex(32) + "\n")
         key = bytes.fromhex(path.read_text().strip())
     except (OSError, ValueError) as error:
         problem = Problem(
@@ -188,7 +205,7 @@ def _line_state(settings: Settings, name: str, line: Line) -> LineState:
     for language, script in spoken.items():
         directory = audio_directory(settings, script)
         try:
-            manifest = load_manifest(directory)
+            manifest = load_manifest(directory / MANIFEST)
         except AudioError as error:
             found = f"no audio in {language!r} ({error})"
             wrong.append(Problem(f"line {name}", found, "build it: ivr-consent prompts build"))
@@ -228,8 +245,8 @@ def _spoken(script: Script, manifest: Manifest, directory: Path) -> SpokenNotice
             audio.text_sha256,
             str(directory / segment.id),
             audio.samples // SAMPLES_PER_MS,
-            frozenset(form.samples for form in audio.formats.values()),
-            MappingProxyType({name: form.sha256 for name, form in audio.formats.items()}),
+            frozenset(form.samples for form in audio.files.values()),
+            MappingProxyType({name: form.sha256 for name, form in audio.files.items()}),
             segment.elements,
         )
 

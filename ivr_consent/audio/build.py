@@ -38,7 +38,7 @@ with warnings.catch_warnings():
 MANIFEST = "manifest.json"
 MANIFEST_SCHEMA = 1
 FORMATS = ("ulaw", "alaw", "wav", "sln16", "gsm")
-"""Every format by its file name's ending, which is Asterisk's name for it; ``gsm`` only where ffmpeg has the encoder."""
+"""Every format by its file name's ending, Asterisk's name for it; ``gsm`` only where ffmpeg has the encoder."""
 
 RATE = 8000  # Hz, of every format but sln16
 FRAME = 160  # samples at 8 kHz in 20 ms
@@ -55,14 +55,17 @@ MAX_MANIFEST = 16 * 1024 * 1024  # bytes
 # Raised with every change below that changes the sound, so that older files are built anew.
 _PIPELINE = 1
 _WAV_HEADER = 44  # bytes: all that Asterisk's reader copes with
-_BAND_LOSS_DB = 0.6  # what speech loses outside the telephone band; a first guess, corrected by measuring
+_LOSS_DB = 1.1  # what the telephone band and the limiter take from speech: a first guess, corrected by measuring
 _CLOSE_DB = 0.5
 _SILENCE_DB = 40.0  # so far below the mean level lies silence
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 # 0.66 is -3.6 dBFS, a little under PEAK_DBFS for the coding noise of A-law, mu-law. A limiter delays by its attack:
 # both branches by 5 ms, which the silence at the end pays for.
-_LIMIT = "alimiter=limit=0.66:attack=5:release=50:level=0,aformat=sample_fmts=s16"
+_LIMIT = (
+    "aformat=sample_fmts=dbl:channel_layouts=mono,alimiter=limit=0.66:attack=5:release=50:level=0,"
+    "aformat=sample_fmts=s16"
+)
 _WIDE = "aresample=16000:filter_size=64"
 # From 16 kHz always, also for a voice of 8 kHz: so the steep cut at 0.85 x 4000 Hz holds for every source.
 _NARROW = "highpass=f=200:p=2,aresample=8000:filter_size=128:cutoff=0.85"
@@ -206,9 +209,7 @@ def load_manifest(path: Path) -> Manifest:
     try:
         with path.open("rb") as file:
             data = file.read(MAX_MANIFEST + 1)
-        if len(data) > MAX_MANIFEST:
-            raise ValueError("it is too large")
-        return _manifest_from(json.loads(data))
+        return _manifest_from(json.loads(data) if len(data) <= MAX_MANIFEST else None)
     except OSError as error:
         raise AudioError(f"{path}: cannot be read ({error.strerror}). Build the prompts") from None
     except (ValueError, KeyError, TypeError, RecursionError) as error:
@@ -245,24 +246,31 @@ def _build(
 ) -> PromptAudio:
     """Make all files of one prompt in ``work``."""
     try:
-        speech = _trimmed(speak(text, voice, stop=stop))
-        lead = AudioSegment.silent(LEAD_MS, frame_rate=speech.frame_rate)
-        tail = AudioSegment.silent(TAIL_MS, frame_rate=speech.frame_rate)
-        padded = lead + speech + tail
-        samples = math.ceil(int(padded.frame_count()) * RATE / padded.frame_rate / FRAME) * FRAME
-        gain = TARGET_DBFS + _BAND_LOSS_DB - float(speech.dBFS)
-        for _ in range(3):
-            _encode(padded, gain, samples, prompt_id, formats, work, stop)
-            level, peak = _levels(work / f"{prompt_id}.wav", speech.duration_seconds)
-            if abs(TARGET_DBFS - level) <= _CLOSE_DB:
-                break
-            gain += TARGET_DBFS - level
-        if not peak <= PEAK_DBFS:
-            raise AudioError(f"its peaks reach {peak:.1f} dBFS. Use the distribution's ffmpeg: {INSTALL_FFMPEG}")
+        audio = _trimmed(speak(text, voice, stop=stop))
+        samples = _shape(audio, prompt_id, formats, work, stop)
         files = {form: _measured(work / f"{prompt_id}.{form}", form, samples) for form in formats}
     except AudioError as error:
         raise AudioError(f"prompt {prompt_id!r}: {error}") from error
     return PromptAudio(prompt_id, text_sha256(text), samples, MappingProxyType(files))
+
+
+def _shape(speech: Any, prompt_id: str, formats: Sequence[str], work: Path, stop: threading.Event) -> int:
+    """Put silence round the speech, bring it to its level, write every format; returns the samples at 8 kHz."""
+    lead = AudioSegment.silent(LEAD_MS, frame_rate=speech.frame_rate)
+    tail = AudioSegment.silent(TAIL_MS, frame_rate=speech.frame_rate)
+    padded = lead + speech + tail
+    samples: int = math.ceil(int(padded.frame_count()) * RATE / padded.frame_rate / FRAME) * FRAME
+    gain = TARGET_DBFS + _LOSS_DB - float(speech.dBFS)
+    peak = 0.0
+    for _ in range(3):
+        _encode(padded, gain, samples, prompt_id, formats, work, stop)
+        level, peak = _levels(work / f"{prompt_id}.wav", speech.duration_seconds)
+        if abs(TARGET_DBFS - level) <= _CLOSE_DB:
+            break
+        gain += TARGET_DBFS - level
+    if not peak <= PEAK_DBFS:
+        raise AudioError(f"its peaks reach {peak:.1f} dBFS. Use the distribution's ffmpeg: {INSTALL_FFMPEG}")
+    return samples
 
 
 def _trimmed(speech: Speech) -> Any:
@@ -493,10 +501,10 @@ def _manifest_from(document: Any) -> Manifest:
     if not isinstance(order, list) or not isinstance(table, dict) or sorted(order) != sorted(table):
         raise ValueError("its order does not list its prompts")
     prompts = {prompt_id: _prompt_from(prompt_id, table[prompt_id]) for prompt_id in order}
-    words = [document[name] for name in ("language", "engine", "engine_version", "voice", "parameters")]
-    if not all(isinstance(word, str) for word in words):
+    words = {name: document[name] for name in ("language", "engine", "engine_version", "voice", "parameters")}
+    if not all(isinstance(word, str) for word in words.values()):
         raise ValueError("a name in it is not a text")
-    return Manifest(*words, MappingProxyType(prompts))
+    return Manifest(**words, prompts=MappingProxyType(prompts))
 
 
 def _prompt_from(prompt_id: str, document: Any) -> PromptAudio:

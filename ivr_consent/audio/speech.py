@@ -24,7 +24,6 @@ from typing import IO
 from ivr_consent.core.errors import AudioError
 
 ESPEAK = ("espeak-ng", "-v", "{voice}", "-s", "{speed}", "-b", "1", "--stdin", "--stdout")
-ESPEAK_VERSION = ("espeak-ng", "--version")
 INSTALL_ESPEAK = "install espeak-ng: apt-get install espeak-ng"
 
 # espeak-ng's words per minute mean a different pace in each language; these sound alike unhurried.
@@ -56,14 +55,14 @@ class Voice:
 
     ``argv`` is the command as a list; ``{voice}``, ``{language}`` and ``{speed}`` in it are filled in. The text
     comes on its stdin in UTF-8; it answers on stdout with 16-bit PCM WAV. ``speed`` is in words per minute.
-    ``version_argv`` prints the engine's version; empty when it cannot.
+    ``version_argv`` is a command that prints the engine's version; espeak-ng's is known.
     """
 
     name: str
     language: str
     speed: int = 170
     argv: tuple[str, ...] = ESPEAK
-    version_argv: tuple[str, ...] = ESPEAK_VERSION
+    version_argv: tuple[str, ...] = ()
     timeout_s: float = 60.0
 
     def __post_init__(self) -> None:
@@ -116,14 +115,17 @@ def espeak_voice(language: str) -> Voice:
 
 
 def engine_version(voice: Voice) -> str:
-    """First line that the engine prints about its version; ``""`` for an engine that has no such command.
+    """First line that the engine prints about its version; ``""`` for an engine whose command for it is not given.
 
     Raises :class:`SpeechError` when the program is missing or fails.
     """
-    if not voice.version_argv:
+    argv = list(voice.version_argv)
+    if not argv and voice.engine == "espeak-ng":
+        argv = [voice.argv[0], "--version"]
+    if not argv:
         return ""
     try:
-        said = run_bounded(list(voice.version_argv), b"", timeout_s=10, max_output=_CHUNK)
+        said = run_bounded(argv, b"", timeout_s=10, max_output=_CHUNK)
     except CommandError as error:
         raise SpeechError(f"{error}. {_remedy(voice)}") from None
     line = said.decode("utf-8", "replace").strip().partition("\n")[0]

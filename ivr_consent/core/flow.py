@@ -351,6 +351,7 @@ class _Flow:
         if not isinstance(routed, Routed):
             return (yield from self.revoke(*self.interrupted(routed, "while_routed")))
         self.go(Event.ROUTED)
+        yield Note(self.call, "routed", {"route": Destination.RECORDED.value})
         return Ending(Outcome.GRANTED, "yes_key", Destination.RECORDED, True, self.call.call_id)
 
     def interrupted(self, result: Result, when: str) -> tuple[Event, str, Outcome, str]:

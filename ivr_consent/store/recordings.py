@@ -85,28 +85,38 @@ def discard(directory: Path, recording_id: str) -> bool:
 def in_use(directory: Path, recording_id: str) -> bool | None:
     """Whether a process on this host has a file of the recording open for writing; ``None`` when that cannot be seen.
 
-    The switch's open files tell the truth also when nobody answers on its manager port.
+    The switch's open files tell the truth also when nobody answers on its manager port. Only processes of the files'
+    own user are looked at: the switch created them.
     """
-    wanted = {str(path.resolve()) for path in files(directory, recording_id)}
-    if not wanted:
+    paths = files(directory, recording_id)
+    if not paths:
         return False
+    wanted = {str(path.resolve()) for path in paths}
+    owners = {path.stat().st_uid for path in paths}
     blind = False
     for process in Path("/proc").iterdir():
-        if not process.name.isdigit():
-            continue
         try:
-            for descriptor in (process / "fd").iterdir():
-                if str(descriptor.readlink()) in wanted and _writes(process, descriptor.name):
-                    return True
+            if not process.name.isdigit() or process.stat().st_uid not in owners:
+                continue
+            descriptors = list((process / "fd").iterdir())
         except PermissionError:
             blind = True
+            continue
         except OSError:
-            continue  # the process or the descriptor went away while we looked
+            continue  # the process went away while we looked
+        if any(_is_written(process, descriptor, wanted) for descriptor in descriptors):
+            return True
     return None if blind else False
 
 
-def _writes(process: Path, descriptor: str) -> bool:
-    text = (process / "fdinfo" / descriptor).read_text()
+def _is_written(process: Path, descriptor: Path, wanted: set[str]) -> bool:
+    """Whether one descriptor of a process is one of the wanted files, open for writing."""
+    try:
+        if str(descriptor.readlink()) not in wanted:
+            return False
+        text = (process / "fdinfo" / descriptor.name).read_text()
+    except OSError:
+        return False  # closed while we looked, or a special file that nobody may look at
     flags = next((line.split()[1] for line in text.splitlines() if line.startswith("flags:")), "0")
     return int(flags, 8) & os.O_ACCMODE != os.O_RDONLY
 

@@ -342,6 +342,14 @@ class _Media(_Udp):
         return frame
 
     def _send_key(self, key: _Key) -> None:
+        if key.frames is not None and key.sent >= key.frames:
+            # a tick after the last update, so that the key's time on the wire is its duration
+            for _ in range(3):
+                self._send_event(key, (key.sent - key.segment) * FRAME, end=True)
+            self.key = None
+            if not key.ended.done():
+                key.ended.set_result(None)
+            return
         first = key.sent == 0
         if first:
             key.timestamp = self._timestamp
@@ -352,12 +360,6 @@ class _Media(_Udp):
         self._send_event(key, duration, marker=first)
         if not key.started.done():
             key.started.set_result(None)
-        if key.frames is not None and key.sent >= key.frames:
-            for _ in range(3):
-                self._send_event(key, duration, end=True)
-            self.key = None
-            if not key.ended.done():
-                key.ended.set_result(None)
 
     def _send_event(self, key: _Key, duration: int, *, marker: bool = False, end: bool = False) -> None:
         assert self.event_payload is not None

@@ -626,9 +626,7 @@ class Instance:
             raise RuntimeError("already running")
         await asyncio.to_thread(fetch, self.version)
         tree = self._tree()
-        self._link_data(tree)
-        for name, text in _static_config(tree, self.directory).items():
-            self._write(name, text)
+        await asyncio.to_thread(self._prepare, tree)
         again = self._held.ports is not None
         for attempt in range(1, 6):
             if not again:
@@ -697,8 +695,10 @@ class Instance:
         head = _MANAGER_HEAD.format(port=self.ami_port)
         self._write("manager.conf", head + "".join(self._managers.values()))
 
-    def _link_data(self, tree: _Tree) -> None:
-        """Debian's data, link by link, so that the user's prompts lie among its sounds."""
+    def _prepare(self, tree: _Tree) -> None:
+        """Write the configuration; link Debian's data file by file, so that own prompts lie among it."""
+        for name, text in _static_config(tree, self.directory).items():
+            self._write(name, text)
         share = tree.root / "usr/share/asterisk"
         pairs = [(self.directory / "data", entry) for entry in share.iterdir() if entry.name != "sounds"]
         pairs += [(self.sounds, entry) for entry in (share / "sounds/en_US_f_Allison").iterdir()]

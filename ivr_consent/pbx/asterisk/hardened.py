@@ -156,6 +156,30 @@ class ScriptAGI(AGI):  # type: ignore[misc]  # pyst2 is released without types
         """Read the reply to the command under way, within `deadline` seconds."""
         return self._result(time.monotonic() + self.deadline)
 
+    def ask(self, command: bytes, deadline: float) -> Reply:
+        """Send one command made by `wire`'s builders; its reply as it is, also on a dead channel.
+
+        `deadline` is in seconds, for sending and the reply together. Raises `AGIHangup` only when Asterisk has
+        closed its side; that the caller is gone is in `hung_up`.
+        """
+        if self._broken is not None:
+            raise self._broken
+        until = time.monotonic() + deadline
+        try:
+            data = self._wire.send(command)
+        except RemoteProtocolError as error:
+            self._die(error)
+        self._write(data, until)
+        while not isinstance(event := self._next(until), Reply):
+            if isinstance(event, Closed):
+                raise AGIHangup("Asterisk closed its side")
+        return event
+
+    @property
+    def hung_up(self) -> bool:
+        """Whether the caller is known to have hung up."""
+        return self._hung_up or self._got_sighup or self._wire.hung_up
+
     def test_hangup(self) -> None:
         """Raise what ended the session, if anything did."""
         super().test_hangup()

@@ -572,7 +572,9 @@ class ManagerLink:
                 self._say_refused()
             except ManagerError as error:
                 reason = str(error)
-            except OSError as error:  # TimeoutError is one
+            except OSError as error:  # TimeoutError and ssl.SSLError are some
+                reason = type(error).__name__
+            except Exception as error:  # noqa: BLE001  # the task's root: a host name of nonsense must not end it
                 reason = type(error).__name__
             wait = retry.next(slow=refused)
             if not refused:

@@ -18,7 +18,7 @@ from ivr_consent.core.decision import CallContext
 from ivr_consent.core.flow import Ending, Plan, consent_flow, refusal_flow
 from ivr_consent.core.steps import Decide, Failed, Granted, Logged, Note, Result, Step
 from ivr_consent.pbx.asterisk import channel as ch
-from ivr_consent.pbx.asterisk.variables import CONSENT_SCRIPT, ENDED_SCRIPT
+from ivr_consent.pbx.asterisk.variables import CONSENT_SCRIPT, ENDED_ARGUMENT, ENDED_SCRIPT
 from ivr_consent.pbx.asterisk.wire import Environment
 
 UNKNOWN_LINE: Final = "-"
@@ -39,10 +39,25 @@ SessionResponse = ch.Response | Granted | Logged | Failed
 class Lines(Protocol):
     """What a session needs of the configuration in force when it began."""
 
-    software: str
-    configuration_sha256: str
-    recordings: Path
-    pseudonym_key: bytes
+    @property
+    def software(self) -> str:
+        """Name and version, for the decision."""
+        ...
+
+    @property
+    def configuration_sha256(self) -> str:
+        """Digest of the configuration file, for the decision."""
+        ...
+
+    @property
+    def recordings(self) -> Path:
+        """Where the switch writes recordings."""
+        ...
+
+    @property
+    def pseudonym_key(self) -> bytes:
+        """Key of :func:`pseudonym`."""
+        ...
 
     def plan(self, line: str, language: str) -> Plan | str:
         """How to ask on this line, beginning with the language closest to this one; or why it cannot be asked."""
@@ -89,20 +104,35 @@ def session(
     Nothing of the environment is believed before the echo has come back: a caller can forge the rest of it.
     """
     channel = ch.Channel(environment, lines.recordings, nonce=nonce, presses_known=presses_known)
-    script = (environment.network_script or CONSENT_SCRIPT).partition("?")[0]
+    script, arguments = _asked(environment)
     if not (yield from channel.echo()):
         return Summary(script, UNKNOWN_LINE, None, "failed", "echo_wrong", "unrecorded", logged=False)
     if script == ENDED_SCRIPT:
-        return (yield from _ended(environment))
+        return (yield from _ended(arguments))
     if script != CONSENT_SCRIPT:
         return Summary("unknown", UNKNOWN_LINE, None, "failed", "unknown_script", "unrecorded", logged=False)
     return (yield from _gate(environment, lines, channel, call_id, observe))
 
 
+def _asked(environment: Environment) -> tuple[str, tuple[str, ...]]:
+    """What is wanted, and for what: FastAGI says it in the address, the classic script in its first argument."""
+    arguments = environment.arguments
+    if environment.network_script:
+        return environment.network_script.partition("?")[0], arguments
+    if arguments[:1] == (ENDED_ARGUMENT,):
+        return ENDED_SCRIPT, arguments[1:]
+    return CONSENT_SCRIPT, arguments
+
+
 def _gate(
-    environment: Environment, lines: Lines, channel: ch.Channel, call_id: str, observe: Observer | None
+    environment: Environment,
+    arguments: tuple[str, ...],
+    lines: Lines,
+    channel: ch.Channel,
+    call_id: str,
+    observe: Observer | None,
 ) -> Generator[SessionRequest, SessionResponse, Summary]:
-    asked_for = environment.arguments[0] if environment.arguments else ""
+    asked_for = arguments[0] if arguments else ""
     plan = lines.plan(asked_for, environment.language)
     known = plan != "unknown_line"
     call = CallContext(
@@ -151,9 +181,9 @@ def _conduct(
             observe(step, result)
 
 
-def _ended(environment: Environment) -> Generator[SessionRequest, SessionResponse, Summary]:
+def _ended(arguments: tuple[str, ...]) -> Generator[SessionRequest, SessionResponse, Summary]:
     """The hang-up handler: which recording it was is in our own variable, so take nothing but an id of our form."""
-    recording_id = environment.arguments[0] if environment.arguments else ""
+    recording_id = arguments[0] if arguments else ""
     if not re.fullmatch(r"[0-9a-f]{32}", recording_id):
         return Summary(ENDED_SCRIPT, UNKNOWN_LINE, None, "failed", "not_a_recording", "-", logged=False)
     yield Finish(recording_id)

@@ -22,3 +22,6 @@ CONTEXT: Final = "ivr-consent"
 CONSENT_SCRIPT: Final = "consent"
 ENDED_SCRIPT: Final = "ended"
 """What stands after the host in ``agi://127.0.0.1:4573/…``: the gate, and the hang-up handler of a recorded call."""
+
+ENDED_ARGUMENT: Final = "--ended"
+"""Likewise for the classic script, before the id: no line can have this name."""

@@ -267,8 +267,10 @@ def test_asterisk_reads_no_more() -> None:
 
 
 def test_a_value_that_reads_hangup_is_a_value() -> None:
-    with call(b"200 result=1 (hangup)\n", b"200 result=-1 (hangup)\n") as (_, agi):
+    value = b"200 result=1 (hangup)\n"
+    with call(value, value, b"200 result=-1 (hangup)\n") as (_, agi):
         assert agi.get_variable("CALLERID(name)") == "hangup"
+        assert agi.database_get("callers", "name") == "hangup"
         with pytest.raises(AGIResultHangup):
             agi.receive_char(1000)
 

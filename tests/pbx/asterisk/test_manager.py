@@ -453,6 +453,18 @@ async def test_a_refused_login_is_said_once(asterisk: FakeAsterisk, link: Manage
     assert await link.wait_up(PATIENCE)
 
 
+@pytest.mark.parametrize(("host", "port"), [("a" * 70 + ".example", 5038), ("127.0.0.1", 70_000)])
+async def test_a_nonsense_address_ends_nothing(host: str, port: int) -> None:
+    link = ManagerLink(host, port, "watch", SECRET, pace=QUICK)
+    with structlog.testing.capture_logs() as logs:
+        await link.start()
+        assert not await link.wait_up(0.1)
+    assert "manager_down" in [entry["event"] for entry in logs]
+    assert link._task is not None
+    assert not link._task.done()
+    await link.close()
+
+
 def test_the_backoff_doubles_within_its_bounds() -> None:
     backoff = Backoff(Pace(jitter=0.0))
     assert [backoff.next() for _ in range(7)] == [1.0, 2.0, 4.0, 8.0, 16.0, 30.0, 30.0]

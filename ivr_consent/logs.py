@@ -1,0 +1,36 @@
+"""Ordinary logs: one JSON object a line, on standard error, without personal data."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import MutableMapping
+from typing import Any
+
+import structlog
+
+PERSONAL = frozenset({"caller", "caller_number", "caller_name", "number", "name", "callerid", "environment"})
+"""Keys that never reach a log line, should a programmer forget."""
+
+
+def without_personal_data(_: object, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """A structlog processor: values under personal keys are replaced."""
+    for key in PERSONAL & event.keys():
+        event[key] = "(kept out)"
+    return event
+
+
+def configure_logging(level: int = logging.INFO) -> None:
+    """Set up structlog for a service: JSON lines; tracebacks without local variables."""
+    structlog.configure(
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            without_personal_data,
+            structlog.processors.format_exc_info,
+            structlog.processors.JSONRenderer(),
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(level),
+        logger_factory=structlog.WriteLoggerFactory(file=sys.stderr),
+        cache_logger_on_first_use=False,
+    )

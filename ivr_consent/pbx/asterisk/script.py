@@ -1,0 +1,131 @@
+"""``ivr-consent-agi``: the classic AGI script, for a site that wants no daemon. Same session, same flow, same log.
+
+Asterisk starts one process a call: ``AGI(ivr-consent-agi,LINE)``. There is no manager link here, so a guard time after
+the question stands in for the knowledge of when a key press began.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import sys
+import time
+from pathlib import Path
+from typing import Final
+
+import structlog
+from asterisk.agi import AGIError
+
+from ivr_consent import config
+from ivr_consent.core.errors import ConsentError
+from ivr_consent.core.steps import Decide, Note
+from ivr_consent.logs import configure_logging
+from ivr_consent.pbx.asterisk import channel as ch
+from ivr_consent.pbx.asterisk.hardened import AGIReplyTimeout, AGIStreamBroken, ScriptAGI
+from ivr_consent.pbx.asterisk.session import SessionRequest, SessionResponse, Summary, session
+from ivr_consent.site import Site, load_site
+from ivr_consent.store import lifecycle, recordings
+from ivr_consent.store.ledger import Ledger
+
+CONFIGURATION: Final = Path("/etc/ivr-consent/ivr-consent.toml")
+"""Read where ``IVR_CONSENT_CONFIG`` names no other."""
+
+FILE_POLL_S: Final = 0.02
+
+log = structlog.get_logger()
+
+
+def main() -> int:
+    """One call. Exit status 0 only after a durable grant (or a finished recording): anything else is unrecorded."""
+    configure_logging()
+    try:
+        agi = ScriptAGI()
+    except AGIError as error:
+        log.warning("agi_refused", reason=str(error))
+        return 1
+    try:
+        summary = _serve(agi)
+    except (ConsentError, AGIError) as error:
+        log.error("script_failed", problem=str(error))
+        return 1
+    finally:
+        agi.close()
+    log.info(
+        "call",
+        script=summary.script,
+        line=summary.line,
+        call_id=summary.call_id,
+        outcome=summary.outcome,
+        reason=summary.reason,
+        route=summary.route,
+        logged=summary.logged,
+    )
+    return 0 if summary.outcome in ("granted", "ended") else 1
+
+
+def _serve(agi: ScriptAGI) -> Summary:
+    settings = config.load(Path(os.environ.get("IVR_CONSENT_CONFIG", CONFIGURATION)))
+    site = load_site(settings)
+    recordings.prepare(site.recordings)
+    ledger = Ledger(settings.path(settings.log.path))
+    try:
+        return _drive(agi, site, ledger)
+    finally:
+        ledger.close()
+
+
+def _drive(agi: ScriptAGI, site: Site, ledger: Ledger) -> Summary:
+    """Answer the session's requests, blocking, one after the other."""
+    running = session(
+        agi.environment,
+        site,
+        call_id=secrets.token_hex(16),
+        nonce=lambda: secrets.token_hex(8),
+        presses_known=lambda: False,
+    )
+    response: SessionResponse | None = None
+    while True:
+        try:
+            request = next(running) if response is None else running.send(response)
+        except StopIteration as end:
+            summary: Summary = end.value
+            return summary
+        response = _answer(agi, site, ledger, request)
+
+
+def _answer(agi: ScriptAGI, site: Site, ledger: Ledger, request: SessionRequest) -> SessionResponse:
+    match request:
+        case ch.Send():
+            return _ask(agi, request)
+        case Decide():
+            return ledger.decide_now(request.decision)
+        case Note():
+            return ledger.note_now(request.call.call_id, request.call.line, request.kind, request.details)
+        case ch.PressBegan():
+            return ch.Began(None)
+        case ch.FileAppears():
+            until = time.monotonic() + request.deadline_s
+            while not request.path.exists() and time.monotonic() < until:
+                time.sleep(FILE_POLL_S)
+            return ch.Seen(request.path.exists())
+        case ch.Discard():
+            return ch.Seen(recordings.discard(site.recordings, request.recording_id))
+        case _:
+            return ch.Seen(lifecycle.finish_ended(ledger, site.recordings, request.recording_id))
+
+
+def _ask(agi: ScriptAGI, request: ch.Send) -> ch.Heard | ch.Lost:
+    sent_at = time.monotonic()
+    try:
+        reply = agi.ask(request.command, request.deadline_s)
+    except AGIReplyTimeout:
+        return ch.Lost("switch_too_slow", agi.hung_up)
+    except AGIStreamBroken:
+        return ch.Lost("protocol_error", agi.hung_up)
+    except AGIError:
+        return ch.Lost("connection_lost", agi.hung_up)
+    return ch.Heard(reply, sent_at, time.monotonic(), agi.hung_up)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,347 @@
+"""``ivr-consent serve``: the FastAGI server, the manager link, the log and the recordings' end, in one process.
+
+Who watches it: systemd where its unit has a watchdog, else a parent process of our own. A worker that hangs is killed
+and started anew within seconds; meanwhile the dialplan takes the calls to the unrecorded line.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import secrets
+import select
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Coroutine
+from pathlib import Path
+from types import FrameType
+from typing import Any, Final
+
+import structlog
+
+from ivr_consent import config
+from ivr_consent.config import Settings
+from ivr_consent.core.errors import ConfigurationError, ConsentError, LedgerError
+from ivr_consent.logs import configure_logging
+from ivr_consent.pbx.asterisk.keys import KeyPresses
+from ivr_consent.pbx.asterisk.manager import ManagerLink
+from ivr_consent.pbx.asterisk.server import Server
+from ivr_consent.pbx.asterisk.session import Observer
+from ivr_consent.site import Site, load_site
+from ivr_consent.store import lifecycle, recordings
+from ivr_consent.store.ledger import Ledger
+
+HEARTBEAT_S: Final = 1.0
+"""The worker's event loop says this often that it turns."""
+
+SILENCE_S: Final = 4.0
+"""A worker silent for so long hangs: killed and started anew. Longer than any pause of a busy loop."""
+
+SWEEP_S: Final = 30.0
+"""How often recordings whose end nobody reported are looked for."""
+
+RESTART_S: Final = (0.1, 0.5, 1.0, 2.0, 5.0, 10.0)
+"""Pauses before restarts in a row."""
+
+STEADY_S: Final = 60.0
+"""A worker that ran this long begins the row anew."""
+
+EXIT_CONFIGURATION: Final = 3
+EXIT_LOG: Final = 5
+
+log = structlog.get_logger()
+
+
+class ManagerPresses:
+    """Key presses as the manager tells of them, while its link is up."""
+
+    def __init__(self, link: ManagerLink) -> None:
+        self._link = link
+        self._presses = KeyPresses()
+        self._presses.attach(link)
+        self.when = self._presses.when
+
+    def known(self) -> bool:
+        return self._link.up
+
+
+class Service:
+    """The worker's parts, from start to stop, inside a running event loop."""
+
+    def __init__(self, settings: Settings, *, observe: Observer | None = None) -> None:
+        self.settings = settings
+        self.site: Site = load_site(settings)
+        self._observe = observe
+        self._ledger: Ledger | None = None
+        self._link: ManagerLink | None = None
+        self._server: Server | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    @property
+    def server(self) -> Server:
+        assert self._server is not None
+        return self._server
+
+    async def start(self) -> None:
+        """Open the log and the recordings' directory, connect, listen. Raises :class:`ConsentError` with a remedy."""
+        loop = asyncio.get_running_loop()
+        settings = self.settings
+        recordings.prepare(self.site.recordings)
+
+        def dispatch(callbacks: list[Callable[[], None]]) -> None:
+            with contextlib.suppress(RuntimeError):  # the loop has closed: nobody waits any more
+                loop.call_soon_threadsafe(_call_all, callbacks)
+
+        self._ledger = Ledger(settings.path(settings.log.path), dispatch=dispatch)
+        presses = None
+        if settings.manager is not None:
+            self._link = _manager_link(settings)
+            presses = ManagerPresses(self._link)
+            await self._link.start()
+        self._server = Server(
+            self.site,
+            self._ledger,
+            allow=tuple(settings.server.allow),
+            max_calls=settings.server.max_calls,
+            presses=presses,
+            finish=self._finish,
+            observe=self._observe,
+        )
+        await self._server.start(settings.server.listen, settings.server.port)
+        self._spawn(self._sweep())
+        for problem in self.site.problems():
+            log.warning("line_not_ready", problem=str(problem))
+
+    def reload(self, path: Path) -> bool:
+        """Read the configuration anew; a wrong one leaves the old in force. Calls under way keep what they have."""
+        try:
+            settings = config.load(path)
+            site = load_site(settings)
+        except ConsentError as error:
+            log.error("reload_refused", problem=str(error))
+            return False
+        for part in ("server", "manager", "log", "recordings"):
+            if getattr(settings, part) != getattr(self.settings, part):
+                log.error(
+                    "reload_refused",
+                    problem=f"[{part}] has changed; that needs a restart: systemctl restart ivr-consent",
+                )
+                return False
+        for problem in site.problems():
+            log.warning("line_not_ready", problem=str(problem))
+        self.settings, self.site, self.server.lines = settings, site, site
+        log.info("reloaded", lines=len(site.states), configuration=site.configuration_sha256[:16])
+        return True
+
+    async def stop(self, drain_s: float) -> None:
+        """Let calls under way finish, then close everything."""
+        left = await self.server.stop(drain_s)
+        if left:
+            log.warning("calls_cut_off", count=left, remedy="raise server.drain_seconds")
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        if self._link is not None:
+            await self._link.close()
+        if self._ledger is not None:
+            await asyncio.to_thread(self._ledger.close)
+
+    def _finish(self, recording_id: str) -> None:
+        assert self._ledger is not None
+        self._spawn(asyncio.to_thread(lifecycle.finish_ended, self._ledger, self.site.recordings, recording_id))
+
+    async def _sweep(self) -> None:
+        assert self._ledger is not None
+        while True:
+            busy = {call.call_id for call in self.server.calls if call.call_id is not None}
+            try:
+                await asyncio.to_thread(lifecycle.sweep, self._ledger, self.site.recordings, busy)
+            except ConsentError as error:
+                log.error("sweep_failed", problem=str(error))
+            await asyncio.sleep(SWEEP_S)
+
+    def _spawn(self, work: Coroutine[Any, Any, object]) -> None:
+        async def guarded() -> None:
+            try:
+                await work
+            except ConsentError as error:
+                log.error("recording_not_finished", problem=str(error))
+
+        task = asyncio.get_running_loop().create_task(guarded())
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+
+def _call_all(callbacks: list[Callable[[], None]]) -> None:
+    for callback in callbacks:
+        try:
+            callback()
+        except Exception:  # one call's failure is not another's
+            log.exception("callback_failed")
+
+
+def _manager_link(settings: Settings) -> ManagerLink:
+    manager = settings.manager
+    assert manager is not None
+    path = settings.path(manager.secret_file)
+    try:
+        secret = path.read_text().strip()
+    except OSError as error:
+        raise ConsentError(
+            f"the manager's secret cannot be read from {path} ({error.strerror}); "
+            "write it there, or remove the [manager] table (a guard time then stands in for it)"
+        ) from None
+    return ManagerLink(manager.host, manager.port, manager.username, secret, events="dtmf")
+
+
+# --- the worker ----------------------------------------------------------------------------------
+
+
+async def _work(settings: Settings, heartbeat: int | None, parent: int | None) -> None:
+    loop = asyncio.get_running_loop()
+    service = Service(settings)
+    await service.start()
+    stop = asyncio.Event()
+    loop.add_signal_handler(signal.SIGTERM, stop.set)
+    loop.add_signal_handler(signal.SIGINT, stop.set)
+    loop.add_signal_handler(signal.SIGHUP, service.reload, settings.source)
+    if parent is not None:
+        # The parent's end of this pipe closes when it dies, however it dies: then nobody watches us any more.
+        loop.add_reader(parent, os._exit, 1)
+    server = settings.server
+    log.info("listening", address=server.listen, port=server.port, lines=len(settings.lines))
+    notify("READY=1")
+    beats = loop.create_task(_beat(heartbeat))
+    await stop.wait()
+    notify("STOPPING=1")
+    log.info("stopping", calls=len(service.server.calls))
+    await service.stop(server.drain_seconds)
+    beats.cancel()
+
+
+async def _beat(heartbeat: int | None) -> None:
+    while True:
+        notify("WATCHDOG=1")
+        if heartbeat is not None:
+            with contextlib.suppress(BlockingIOError):
+                os.write(heartbeat, b".")
+        await asyncio.sleep(HEARTBEAT_S)
+
+
+def notify(message: str) -> None:
+    """Tell systemd, where it asked to be told (sd_notify(3))."""
+    address = os.environ.get("NOTIFY_SOCKET")
+    if not address:
+        return
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as link, contextlib.suppress(OSError):
+        link.connect("\0" + address[1:] if address.startswith("@") else address)
+        link.send(message.encode())
+
+
+def work(path: Path, heartbeat: int | None = None, parent: int | None = None) -> int:
+    """Run the worker until SIGTERM. Exit code: 0, 3 wrong configuration, 5 log not usable, 1 anything else."""
+    configure_logging()
+    try:
+        settings = config.load(path)
+        with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+            runner.run(_work(settings, heartbeat, parent))
+    except ConfigurationError as error:
+        for problem in error.problems:
+            print(f"ivr-consent: {problem}", file=sys.stderr)
+        return EXIT_CONFIGURATION
+    except LedgerError as error:
+        print(f"ivr-consent: {error}", file=sys.stderr)
+        return EXIT_LOG
+    except ConsentError as error:
+        print(f"ivr-consent: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    """uvloop where it is installed: half the CPU per call."""
+    try:
+        import uvloop  # noqa: PLC0415 - optional
+    except ImportError:
+        return None
+    factory: Callable[[], asyncio.AbstractEventLoop] = uvloop.new_event_loop
+    return factory
+
+
+# --- the parent ----------------------------------------------------------------------------------
+
+
+def serve(path: Path) -> int:
+    """Run the service until SIGTERM; under systemd's watchdog in this process, else watched by it."""
+    return work(path) if "WATCHDOG_USEC" in os.environ else _Watch(path).run()
+
+
+class _Watch:
+    """Keeps one worker alive: restarts it when it dies or goes silent, passes signals on."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._worker: subprocess.Popen[bytes] | None = None
+        self._stopping = False
+
+    def run(self) -> int:
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            signal.signal(number, self._pass_on)
+        row = 0
+        was_ready = False
+        while True:
+            began = time.monotonic()
+            code, ready = self._one_life()
+            was_ready = was_ready or ready
+            if self._stopping or not was_ready:
+                return code
+            row = 0 if time.monotonic() - began > STEADY_S else min(row + 1, len(RESTART_S) - 1)
+            print(f"ivr-consent: the worker ended (exit code {code}); restarting", file=sys.stderr)
+            time.sleep(RESTART_S[row])
+
+    def _one_life(self) -> tuple[int, bool]:
+        """Run one worker; its exit code, and whether it was ever ready."""
+        beats, beating = os.pipe()
+        watched, watching = os.pipe()
+        os.set_blocking(beating, False)
+        command = [sys.executable, "-m", "ivr_consent.service", str(self._path), str(beating), str(watched)]
+        self._worker = subprocess.Popen(command, pass_fds=(beating, watched))
+        os.close(beating)
+        os.close(watched)
+        ready = False
+        try:
+            if self._stopping:
+                self._worker.terminate()
+            while True:
+                heard, _, _ = select.select([beats], [], [], SILENCE_S if ready else 30.0)
+                if heard and os.read(beats, 64):
+                    ready = True
+                    continue
+                if not heard:
+                    self._worker.kill()
+                return self._worker.wait(), ready
+        finally:
+            if self._worker.poll() is None:
+                self._worker.kill()
+                self._worker.wait()
+            os.close(beats)
+            os.close(watching)
+
+    def _pass_on(self, number: int, _: FrameType | None) -> None:
+        if number != signal.SIGHUP:
+            self._stopping = True
+        if self._worker is not None and self._worker.poll() is None:
+            self._worker.send_signal(signal.SIGTERM if number == signal.SIGINT else number)
+
+
+def new_secret() -> str:
+    """A random secret for a manager user."""
+    return secrets.token_urlsafe(32)
+
+
+if __name__ == "__main__":
+    raise SystemExit(work(Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])))

@@ -1,0 +1,111 @@
+"""The end of a recording, and what a restart finds: every granted call comes to a closing event in the log."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Set as AbstractSet
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final
+
+import structlog
+
+from ivr_consent.store import recordings
+from ivr_consent.store.ledger import CLOSING, CallRecord, Ledger, LedgerReader
+
+SETTLE_S: Final = 10.0
+"""How long an ended recorder may keep its file open; Asterisk closes it within milliseconds."""
+
+POLL_S: Final = 0.1
+
+YOUNG_S: Final = 60.0
+"""A granted call younger than this may still be on its way to its recorder (also in another process)."""
+
+UNSEEN_IDLE_S: Final = 6 * 3600.0
+"""Where the open files of the switch cannot be seen, a file unchanged for so long belongs to an ended call."""
+
+log = structlog.get_logger()
+
+
+def finish_ended(ledger: Ledger, directory: Path, recording_id: str) -> bool:
+    """The switch says that a recorded call hung up: finish its file. False when it is left to the sweep.
+
+    The word of whoever called is worth only this: the log must know the call, granted and not closed.
+    """
+    with LedgerReader(ledger.path) as reader:
+        record = reader.call(recording_id)
+    if record is None or record.decision.call_id != recording_id or not _open(record):
+        log.warning("ended_unknown_recording")
+        return False
+    until = time.monotonic() + SETTLE_S
+    while (used := recordings.in_use(directory, recording_id)) is True and time.monotonic() < until:
+        time.sleep(POLL_S)
+    if used is True:
+        log.warning("recording_still_open", call_id=recording_id)
+        return False
+    _close(ledger, directory, record)
+    return True
+
+
+def sweep(ledger: Ledger, directory: Path, busy: AbstractSet[str]) -> int:
+    """Close every granted call whose recording has ended without anyone saying so; their number.
+
+    ``busy``: calls under way in this process.
+    """
+    with LedgerReader(ledger.path) as reader:
+        records = reader.unfinished_grants()
+    closed = 0
+    for record in records:
+        call_id = record.decision.call_id
+        if call_id in busy or record.decision.payload["call"]["switch"] == "simulated" or _age(record) < YOUNG_S:
+            continue
+        used = recordings.in_use(directory, call_id)
+        if used is True or (used is None and not _idle(directory, call_id)):
+            continue
+        _close(ledger, directory, record)
+        closed += 1
+    return closed
+
+
+def _close(ledger: Ledger, directory: Path, record: CallRecord) -> None:
+    call_id, line = record.decision.call_id, record.decision.line
+    kinds = {event.kind for event in record.later}
+    if not recordings.files(directory, call_id):
+        started = "recording_confirmed" in kinds
+        reason = "file_gone" if started else "recorder_never_started"
+        ledger.note_now(call_id, line, "recording_missing", {"reason": reason, "route": "unrecorded"})
+        log.warning("recording_missing", call_id=call_id, reason=reason)
+        return
+    finished = recordings.finish(directory, call_id)
+    if "routed" not in kinds and finished.milliseconds == 0:
+        # We died between the grant and telling the dialplan: the caller went on unrecorded, and nothing was heard.
+        recordings.discard(directory, call_id)
+        details = {"reason": "dialplan_never_told", "stop_confirmed": True, "route": "unrecorded"}
+        ledger.note_now(call_id, line, "recording_stopped", details)
+        return
+    ledger.note_now(
+        call_id,
+        line,
+        "recording_ended",
+        {
+            "file": finished.file,
+            "milliseconds": finished.milliseconds,
+            "bytes": finished.size,
+            "sha256": finished.sha256,
+            "route": "recorded",
+        },
+    )
+    log.info("recording_ended", call_id=call_id, ms=finished.milliseconds)
+
+
+def _open(record: CallRecord) -> bool:
+    return record.decision.outcome == "granted" and not any(event.kind in CLOSING for event in record.later)
+
+
+def _age(record: CallRecord) -> float:
+    return (datetime.now(UTC) - datetime.fromisoformat(record.decision.time)).total_seconds()
+
+
+def _idle(directory: Path, recording_id: str) -> bool:
+    times = [path.stat().st_mtime for path in recordings.files(directory, recording_id)]
+    return not times or time.time() - max(times) > UNSEEN_IDLE_S
