@@ -10,7 +10,7 @@ import typer
 
 from ivr_consent.cli.terminal import Json, of, print_json, print_table, say
 from ivr_consent.core.decision import Outcome
-from ivr_consent.core.errors import LedgerError
+from ivr_consent.core.errors import ConsentError
 
 if TYPE_CHECKING:
     from ivr_consent.store.ledger import CallRecord, LedgerReader, LoggedEvent
@@ -59,9 +59,7 @@ def show(
     with _reader(context) as reader:
         record = reader.call(call.lower())
     if record is None:
-        raise typer.BadParameter(
-            f"no call, or more than one, has an id that begins with {call!r}; see: ivr-consent log list"
-        )
+        raise ConsentError(f"no call, or more than one, has an id that begins with {call!r}; see: ivr-consent log list")
     if json:
         print_json({"ok": True, **as_json(record)})
     else:
@@ -200,9 +198,3 @@ def _time(text: str) -> str:
     except (ValueError, OverflowError):
         return text
 
-
-def newest(reader: LedgerReader) -> CallRecord:
-    """The newest decision. Raises :class:`LedgerError` when there is none."""
-    for record in reader.calls(limit=1):
-        return record
-    raise LedgerError("the log holds no decision; play one: ivr-consent call LINE")

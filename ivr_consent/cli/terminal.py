@@ -121,7 +121,7 @@ def say(text: object = "", *, error: bool = False) -> None:
 
 def print_json(document: Mapping[str, Any]) -> None:
     """Print one JSON object, all in ASCII: what it holds is exact, and harmless to a terminal."""
-    text = json.dumps(document, ensure_ascii=True, indent=2, default=str)
+    text = json.dumps(document, ensure_ascii=True, indent=2)
     sys.stdout.write(text.replace("\x7f", "\\u007f") + "\n")
 
 

@@ -9,12 +9,14 @@
     │   └── LedgerUnreadable   it is not ours, damaged, or of a newer version
     ├── AudioError             a prompt could not be spoken, converted or verified
     ├── FlowError              our own fault: the flow met a result that its table does not have
-    ├── ProtocolError          what is said on a wire is wrong
+    ├── RecordingError         a recording's files are not as they should be (store.recordings)
+    ├── ProtocolError          what is said on a wire is wrong (pbx.asterisk.wire)
     │   ├── LocalProtocolError     we did wrong (nothing was sent)
     │   └── RemoteProtocolError    they did wrong (the connection is closed)
-    └── ManagerError           an action on the manager connection had no good end
+    └── ManagerError           an action on the manager connection had no good end (pbx.asterisk.manager)
         ├── ManagerGone            the link is down or went down before the reply
-        └── ManagerTimeout         no reply within the deadline
+        ├── ManagerTimeout         no reply within the deadline
+        └── UnsafeHeader           a header could be read as another one (nothing was sent)
 
 A :class:`ConsentError` carries a message for an administrator: what is wrong, where, and what to do.
 """
@@ -76,21 +78,6 @@ class ProtocolError(ConsentError):
     """What is said on a wire is wrong."""
 
 
-class LocalProtocolError(ProtocolError):
-    """We did wrong; nothing was sent."""
-
-
-class RemoteProtocolError(ProtocolError):
-    """The other side did wrong; the connection must be closed."""
-
-
 class ManagerError(ConsentError):
     """An action on the manager connection had no good end."""
 
-
-class ManagerGone(ManagerError):
-    """The manager link is down, or went down before the reply."""
-
-
-class ManagerTimeout(ManagerError):
-    """The switch did not reply to an action within its deadline."""

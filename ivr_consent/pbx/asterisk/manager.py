@@ -29,6 +29,8 @@ from panoramisk.ami_protocol import AMIProtocol
 from panoramisk.manager import Manager
 from panoramisk.message import Message
 
+from ivr_consent.core.errors import ManagerError
+
 if TYPE_CHECKING:
     import ssl
 
@@ -49,10 +51,6 @@ _EVENT_NAME = re.compile(r"[A-Za-z0-9_]{1,64}\Z")
 _SUCCESS: Final = frozenset({"Success", "Follows", "Goodbye"})
 _LIST_ENDS: Final = frozenset({"complete", "cancelled"})
 _random = secrets.SystemRandom()
-
-
-class ManagerError(Exception):
-    """Something was wrong with the manager connection or an action on it."""
 
 
 class ManagerGone(ManagerError):  # says what happened, not that it is an error

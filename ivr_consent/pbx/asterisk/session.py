@@ -111,7 +111,7 @@ def session(
         return (yield from _ended(arguments))
     if script != CONSENT_SCRIPT:
         return Summary("unknown", UNKNOWN_LINE, None, "failed", "unknown_script", "unrecorded", logged=False)
-    return (yield from _gate(environment, lines, channel, call_id, observe))
+    return (yield from _gate(environment, arguments, lines, channel, call_id, observe))
 
 
 def _asked(environment: Environment) -> tuple[str, tuple[str, ...]]:

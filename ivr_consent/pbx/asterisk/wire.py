@@ -32,6 +32,8 @@ from enum import Enum
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final, Literal, NoReturn, TypeAlias
 
+from ivr_consent.core.errors import ProtocolError
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -171,10 +173,6 @@ Reason: TypeAlias = Literal[
     "trying",  # too many 1xx lines
     "unsolicited",  # a reply, or anything else, with no command out
 ]
-
-
-class ProtocolError(Exception):
-    """Either side broke the rules of AGI."""
 
 
 class LocalProtocolError(ProtocolError):

@@ -1,0 +1,236 @@
+"""The texts that ``ivr-consent init`` writes."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from ivr_consent.config import FACTS, Settings
+
+EXAMPLE_FACTS: Final[Mapping[str, str]] = {
+    "controller": "Example Company, Main Street 1, Exampletown",
+    "authority": "the data protection authority",
+    "recipients": "the agent and the team leader",
+    "withdrawal_contact": "telephone 12 34 56 78",
+    "rights_contact": "privacy at example dot com",
+    "web_address": "example dot com slash calls",
+}
+"""What a site replaces by its own; ``ivr-consent check`` says where it has not."""
+
+_FACT_COMMENTS: Final[Mapping[str, str]] = {
+    "controller": "who records: name and, best, address",
+    "authority": "where callers may complain",
+    "recipients": 'who hears the recordings, as a noun phrase: "the agent and the team leader"',
+    "withdrawal_contact": "where consent is withdrawn after the call",
+    "rights_contact": "whom to ask for access, a copy, or erasure",
+    "web_address": "where the full text stands, short enough to be spoken",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Choices:
+    """What an administrator chose on the command line."""
+
+    directory: Path
+    state: Path
+    line: str
+    languages: tuple[str, ...]
+    facts: Mapping[str, str]
+    port: int
+    manager_port: int
+
+
+def configuration(choices: Choices) -> str:
+    """The configuration file, with a comment for every key."""
+    state = choices.state
+    return f"""\
+# ivr-consent: a call is recorded only after its caller has said yes by a key.
+# After every change: ivr-consent check, then systemctl reload ivr-consent (for [server], [manager], [log] and
+# [recordings]: systemctl restart ivr-consent). Relative paths start from this file's directory.
+
+[server]
+# Where Asterisk reaches ivr-consent (FastAGI). Whoever answers on this port can run commands on the switch: keep it on
+# loopback, and let nobody else log in to this machine. After a change of it: ivr-consent dialplan --write DIR
+listen = "127.0.0.1"
+port = {choices.port}
+# Who may connect.
+allow = ["127.0.0.1/32", "::1/128"]
+# Calls at the same time; the next one goes unrecorded.
+max_calls = 1000
+# How long calls under way may go on when the service is stopped.
+drain_seconds = 600
+
+[manager]
+# The manager connection (AMI) tells when a key press began; without this table a guard time stands in for it.
+host = "127.0.0.1"
+port = {choices.manager_port}
+username = "ivr-consent"
+secret_file = "manager.secret"
+tls = false
+
+[log]
+# Every decision, with its evidence.
+path = {_toml(state / "decisions.db")}
+# The key of callers' pseudonyms. Keep a copy of it: with a new one, no caller is recognised in the log.
+pseudonym_key_file = "pseudonym.key"
+
+[recordings]
+# A directory of our own. Asterisk writes into it: run ivr-consent as Asterisk's user.
+directory = {_toml(state / "recordings")}
+
+[prompts]
+# Where the spoken notices are built: ivr-consent prompts build
+audio = {_toml(state / "audio")}
+# Notices of your own (LANGUAGE/NOTICE.toml); without it, the ones that come with ivr-consent.
+# directory = "prompts"
+
+# Another voice for a language: one of espeak-ng's, or a command that reads text on standard input and writes WAV on
+# standard output.
+# [prompts.voices.en]
+# voice = "en-gb"
+# speed = 170
+# command = ["/usr/local/bin/my-voice", "--language", "{{language}}"]
+
+# What the notices say about you. A line without one of these is never recorded. Write words as they are spoken.
+[facts.default]
+{_facts(choices.facts)}
+# The same in the words of one language, where they differ:
+# [facts.da]
+# authority = "Datatilsynet"
+
+# A line: a number that callers dial. In the dialplan: Gosub(ivr-consent,s,1({choices.line}))
+[lines.{choices.line}]
+# Which notice, and in which languages; the first one is spoken first.
+notice = "recording"
+languages = [{", ".join(_toml(language) for language in choices.languages)}]
+# What the recording is for: purposes of the notice, one question each. Shipped: training, quality, diagnosis.
+purposes = ["training"]
+# How long a recording is kept. It is said in the notice.
+retention_days = 30
+# How long callers have for their answer, and how often they are asked again.
+timeout_seconds = 8
+repeats = 2
+# Where nothing tells when a press began: keys within this time after the question do not count.
+guard_ms = 800
+# Two destinations, "context,extension,priority", if Goto(ivr-consent-line,{choices.line},1) is to route by itself; both the
+# same queue, with the same priority. Without them, branch in your own dialplan.
+# recorded = "queues,{choices.line}-recorded,1"
+# unrecorded = "queues,{choices.line},1"
+
+# The keys. Neither 0 nor #.
+[lines.{choices.line}.keys]
+yes = "1"
+no = "2"
+repeat = "3"
+long = "4"
+language = "5"
+"""
+
+
+def _facts(given: Mapping[str, str]) -> str:
+    parts = []
+    for name in FACTS:
+        line = f"{name} = {_toml(given.get(name, EXAMPLE_FACTS[name]))}"
+        parts.append(f"# {_FACT_COMMENTS[name]}\n{line if name in given else '# ' + line}\n")
+    return "".join(parts)
+
+
+def _toml(value: str | Path) -> str:
+    import tomlkit  # noqa: PLC0415 - only init needs it
+
+    return tomlkit.item(str(value)).as_string()
+
+
+def manager_user(settings: Settings, secret: str) -> str:
+    """The manager user with the least rights that do: it hears keys, and may do nothing."""
+    manager = settings.manager
+    assert manager is not None
+    return f"""\
+; ivr-consent's manager user. Include this file at the end of manager.conf.
+; It hears of key presses and may do nothing: a press is reported to the dialplan only when the key is released, and
+; consent needs a press that began after the question. The same secret stands in {settings.path(manager.secret_file)}.
+[{manager.username}]
+secret = {secret}
+deny = 0.0.0.0/0.0.0.0
+permit = 127.0.0.1/255.255.255.255
+read = dtmf
+write =
+"""
+
+
+def program() -> str:
+    """How the program that runs now is started by others."""
+    script = Path(sys.prefix) / "bin" / "ivr-consent"
+    return str(script) if script.is_file() else f"{sys.executable} -m ivr_consent.cli.main"
+
+
+def unit(settings: Settings, user: str, command: Sequence[str]) -> str:
+    """The systemd unit."""
+    log = settings.path(settings.log.path).parent
+    writable = (log, settings.path(settings.recordings.directory), settings.path(settings.prompts.audio))
+    own = sorted({str(path) for path in (*writable, settings.path(settings.log.pseudonym_key_file).parent)})
+    hidden = any(path.startswith(("/tmp/", "/var/tmp/")) for path in own)  # noqa: S108 - what is asked is whether it is used
+    return f"""\
+# ivr-consent's service. Written by `ivr-consent init`.
+[Unit]
+Description=ivr-consent, consent before a call is recorded
+# Whoever has the port first owns the switch: we do, before Asterisk starts.
+Before=asterisk.service
+After=network.target
+# Calls go unrecorded while we are down: never give up.
+StartLimitIntervalSec=0
+
+[Service]
+Type=notify
+NotifyAccess=main
+ExecStart={" ".join(_quoted(word) for word in command)}
+ExecReload=/bin/kill -HUP $MAINPID
+# Asterisk's own user: it writes the recordings that we finish, and reads the prompts that we build.
+User={user}
+UMask=0077
+# A server that hangs holds calls up: it is restarted within seconds.
+WatchdogSec=5
+Restart=always
+RestartSec=1
+# A wrong configuration or an unusable log is not mended by a restart.
+RestartPreventExitStatus=3
+# Calls under way may finish.
+TimeoutStopSec={settings.server.drain_seconds + 30}
+LimitNOFILE={settings.server.max_calls * 4 + 1024}
+
+NoNewPrivileges=yes
+ProtectSystem=strict
+ReadWritePaths={" ".join(_quoted(path) for path in own)}
+ProtectHome=read-only
+PrivateTmp={"no" if hidden else "yes"}
+PrivateDevices=yes
+# Whether a recorder has closed its file is seen in /proc of Asterisk, which runs as the same user: so no ProtectProc,
+# no ProcSubset, no PrivateUsers.
+ProtectKernelTunables=yes
+ProtectKernelModules=yes
+ProtectKernelLogs=yes
+ProtectControlGroups=yes
+ProtectClock=yes
+ProtectHostname=yes
+RestrictAddressFamilies=AF_INET AF_INET6 AF_UNIX
+RestrictNamespaces=yes
+RestrictRealtime=yes
+RestrictSUIDSGID=yes
+LockPersonality=yes
+SystemCallArchitectures=native
+SystemCallFilter=@system-service
+
+[Install]
+WantedBy=multi-user.target
+"""
+
+
+def _quoted(word: str | Path) -> str:
+    """A word of a unit file: specifiers and quotes in a path stand for themselves."""
+    text = str(word).replace("%", "%%")
+    if any(character in text for character in " \t\"'\\;$"):
+        text = '"' + text.replace("\\", "\\\\").replace('"', '\\"').replace("$", "$$") + '"'
+    return text

@@ -1,0 +1,101 @@
+"""What goes into Asterisk's dialplan: the gate as shipped, and a context that routes the configured lines."""
+
+from __future__ import annotations
+
+import ipaddress
+from typing import Final
+
+from ivr_consent.config import DIALPLAN_PLACE, LINE_NAME, Line, Settings
+from ivr_consent.core.decision import Outcome
+from ivr_consent.core.errors import ConfigurationError, ConsentError, Problem
+from ivr_consent.pbx.asterisk.variables import CONTEXT, RESULT
+from ivr_consent.site import shipped
+
+INCLUDE_FILE: Final = "extensions_consent.conf"
+LINES_FILE: Final = "extensions_consent_lines.conf"
+
+LINES_CONTEXT: Final = "ivr-consent-line"
+"""Context with an extension for each line that has destinations: ``Goto(ivr-consent-line,support,1)``."""
+
+MARK: Final = "Written by `ivr-consent dialplan`"
+"""Stands in a comment at the head of every file of ours: only such files are ever written anew."""
+
+MARK_WITHIN: Final = 2000
+"""Characters of a file in which its mark is looked for."""
+
+SHIPPED_ADDRESS: Final = "agi://127.0.0.1:4573/"
+"""The address in the shipped file; nothing else in it is replaced."""
+
+SPECIAL_EXTENSIONS: Final = frozenset({"a", "e", "fax", "h", "i", "o", "s", "t", "T"})
+"""Extensions that Asterisk goes to of itself: a line of such a name would be called by nobody."""
+
+
+def address(settings: Settings) -> str:
+    """What stands before the script's name in ``AGI()``: an address, never a name to be resolved."""
+    listen = ipaddress.ip_address(settings.server.listen)
+    if listen.is_unspecified:
+        listen = ipaddress.ip_address("::1" if listen.version == 6 else "127.0.0.1")
+    host = f"[{listen}]" if listen.version == 6 else str(listen)
+    return f"agi://{host}:{settings.server.port}/"
+
+
+def render_include(settings: Settings) -> str:
+    """The gate with the configured address. Raises :class:`ConsentError` when the shipped file is not as it was."""
+    path = shipped("dialplan") / INCLUDE_FILE
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise ConsentError(f"{path} cannot be read ({error.strerror}); install ivr-consent again") from None
+    if not is_ours(text) or SHIPPED_ADDRESS not in text or text.count(SHIPPED_ADDRESS) != text.count("agi://"):
+        raise ConsentError(f"{path} has been changed; install ivr-consent again")
+    return text.replace(SHIPPED_ADDRESS, address(settings))
+
+
+def render_lines(settings: Settings) -> str:
+    """The context that asks on a line and then routes by itself; what it falls through to is the unrecorded line.
+
+    Raises :class:`ConfigurationError` for a line that cannot be an extension.
+    """
+    parts = [
+        f"; ivr-consent: the lines of the configuration that have destinations. {MARK}; do not edit.\n"
+        f"; Send a call there with: Goto({LINES_CONTEXT},LINE,1)\n\n"
+        f"[{LINES_CONTEXT}]\n"
+    ]
+    parts += [
+        _extension(settings, name, line, line.recorded, line.unrecorded)
+        for name, line in settings.lines.items()
+        if line.recorded is not None and line.unrecorded is not None
+    ]
+    if len(parts) == 1:
+        parts.append("; No line has destinations: set recorded and unrecorded of a line, or branch in your own dialplan.\n")
+    return "".join(parts)
+
+
+def _extension(settings: Settings, name: str, line: Line, recorded: str, unrecorded: str) -> str:
+    if name in SPECIAL_EXTENSIONS:
+        problem = Problem(
+            f"{settings.source}: lines.{name}",
+            f"{name!r} is an extension that Asterisk goes to of itself",
+            "give the line another name, or remove its destinations and branch in your own dialplan",
+        )
+        raise ConfigurationError(str(settings.source), (problem,))
+    # Checked when the configuration was read; checked again where it becomes dialplan (I6).
+    if not (LINE_NAME.fullmatch(name) and DIALPLAN_PLACE.fullmatch(recorded) and DIALPLAN_PLACE.fullmatch(unrecorded)):
+        raise ConsentError(f"line {name!r} cannot be written into a dialplan; correct its name and destinations")
+    return (
+        f"\n; {', '.join(line.purposes)}; in {', '.join(line.languages)}\n"
+        f"exten => {name},1,Gosub({CONTEXT},s,1({name}))\n"
+        f' same => n,GotoIf($["${{{RESULT}}}" = "{Outcome.GRANTED.value}"]?{recorded})\n'
+        f" same => n,Goto({unrecorded})\n"
+    )
+
+
+def render_files(settings: Settings) -> dict[str, str]:
+    """Every file of ours for the dialplan, by its name."""
+    return {INCLUDE_FILE: render_include(settings), LINES_FILE: render_lines(settings)}
+
+
+def is_ours(text: str) -> bool:
+    """Whether a file's text carries our mark in a comment at its head."""
+    head = text[:MARK_WITHIN].splitlines()
+    return any(line.startswith(";") and MARK in line for line in head)
