@@ -10,7 +10,12 @@ import typer
 from typer.core import TyperGroup
 
 from ivr_consent import __version__
-from ivr_consent.cli import call, check, dialplan, init, log, prompts, serve
+from ivr_consent.cli import log, prompts
+from ivr_consent.cli.call import call
+from ivr_consent.cli.check import check
+from ivr_consent.cli.dialplan import dialplan
+from ivr_consent.cli.init import init
+from ivr_consent.cli.serve import serve
 from ivr_consent.cli.terminal import EPILOG, Exit, Globals, config_path, print_json, tell
 from ivr_consent.core.errors import ConsentError
 
@@ -55,11 +60,11 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
 )
-app.command("init")(init.init)
-app.command("check")(check.check)
-app.command("serve")(serve.serve)
-app.command("call")(call.call)
-app.command("dialplan")(dialplan.dialplan)
+app.command("init")(init)
+app.command("check")(check)
+app.command("serve")(serve)
+app.command("call")(call)
+app.command("dialplan")(dialplan)
 app.add_typer(log.app, name="log")
 app.add_typer(prompts.app, name="prompts")
 

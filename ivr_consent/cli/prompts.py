@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from ivr_consent.cli.terminal import Exit, Json, of, print_json, print_table, problems_as_json, say, say_problem
+from ivr_consent.cli.terminal import Exit, Json, of, print_json, print_table, problems_as_json, safe, say, say_problem
 
 if TYPE_CHECKING:
     from ivr_consent.audio.build import Manifest
@@ -25,14 +25,16 @@ def build(context: typer.Context, json: Json = False) -> None:
         print_json({"ok": True, "built": [_built(*item) for item in built]})
         return
     from rich.console import Console  # noqa: PLC0415 - not in --json
-    from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn  # noqa: PLC0415
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn  # noqa: PLC0415
 
-    stderr = Console(stderr=True, markup=False, highlight=False)
-    with Progress(
-        SpinnerColumn(), TextColumn("{task.description}", markup=False), TimeElapsedColumn(), console=stderr
-    ) as bar:
+    columns = (BarColumn(), TextColumn("{task.description}", markup=False), TimeElapsedColumn())
+    with Progress(*columns, console=Console(stderr=True, markup=False, highlight=False), transient=True) as bar:
         task = bar.add_task("speaking the notices", total=None)
-        built = site.build(settings, lambda done: bar.update(task, description=f"spoken: {done}"))
+
+        def spoken(prompt: str, done: int, total: int) -> None:
+            bar.update(task, description=safe(prompt), completed=done, total=total)
+
+        built = site.build(settings, spoken)
     rows = [
         (line, language, len(manifest.prompts), f"{manifest.duration_s:.0f} s", f"{manifest.engine} {manifest.voice}")
         for line, language, manifest in built

@@ -115,8 +115,8 @@ timeout_seconds = 8
 repeats = 2
 # Where nothing tells when a press began: keys within this time after the question do not count.
 guard_ms = 800
-# Two destinations, "context,extension,priority", if Goto(ivr-consent-line,{choices.line},1) is to route by itself; both the
-# same queue, with the same priority. Without them, branch in your own dialplan.
+# Two destinations, "context,extension,priority", if Goto(ivr-consent-line,{choices.line},1) is to route by itself: the same
+# queue with the same priority. Without them, branch in your own dialplan.
 # recorded = "queues,{choices.line}-recorded,1"
 # unrecorded = "queues,{choices.line},1"
 
@@ -161,17 +161,17 @@ write =
 """
 
 
-def program() -> str:
-    """How the program that runs now is started by others."""
+def program() -> list[str]:
+    """How the program that runs now is started by others, as words."""
     script = Path(sys.prefix) / "bin" / "ivr-consent"
-    return str(script) if script.is_file() else f"{sys.executable} -m ivr_consent.cli.main"
+    return [str(script)] if script.is_file() else [sys.executable, "-m", "ivr_consent.cli.main"]
 
 
 def unit(settings: Settings, user: str, command: Sequence[str]) -> str:
     """The systemd unit."""
     log = settings.path(settings.log.path).parent
     writable = (log, settings.path(settings.recordings.directory), settings.path(settings.prompts.audio))
-    own = sorted({str(path) for path in (*writable, settings.path(settings.log.pseudonym_key_file).parent)})
+    own = sorted({str(path) for path in writable})
     hidden = any(path.startswith(("/tmp/", "/var/tmp/")) for path in own)  # noqa: S108 - what is asked is whether it is used
     return f"""\
 # ivr-consent's service. Written by `ivr-consent init`.
@@ -195,8 +195,6 @@ UMask=0077
 WatchdogSec=5
 Restart=always
 RestartSec=1
-# A wrong configuration or an unusable log is not mended by a restart.
-RestartPreventExitStatus=3
 # Calls under way may finish.
 TimeoutStopSec={settings.server.drain_seconds + 30}
 LimitNOFILE={settings.server.max_calls * 4 + 1024}

@@ -44,6 +44,7 @@ from ivr_consent.core.steps import (
     Stopped,
     StopRecording,
     TimedOut,
+    Timing,
 )
 
 
@@ -130,6 +131,7 @@ class _Heard:
 class _Question:
     """What has come of one purpose's question so far; ``answer`` is ``None`` while it is open."""
 
+    asked: Prompt | None = None  # in the language that it was asked in last
     answer: str | None = None
     key: str | None = None
     after_ms: int | None = None
@@ -158,7 +160,8 @@ def refusal_flow(call: CallContext, reason: str) -> Generator[Step, Result, Endi
     """A call that cannot be asked (unknown line, incomplete notice): logged as failed, told the unrecorded route."""
     logged = yield Decide(failed_decision(call, reason))
     yield Route(Destination.UNRECORDED, Outcome.FAILED.value, reason)
-    return Ending(Outcome.FAILED, reason, Destination.UNRECORDED, isinstance(logged, Logged), None)
+    on_disk = isinstance(logged, Logged) and logged.durable
+    return Ending(Outcome.FAILED, reason, Destination.UNRECORDED, on_disk, None)
 
 
 class _Flow:
@@ -241,7 +244,8 @@ class _Flow:
     def ask(self, purpose: str, question: _Question) -> Steps:
         """One purpose: its question, then its window, until an answer or no attempt is left."""
         while question.answer is None:
-            key = yield from self.play(self.notice.questions[purpose], self.interrupts())
+            question.asked = self.notice.questions[purpose]
+            key = yield from self.play(question.asked, self.interrupts())
             if key == self.plan.keys.no:
                 question.answer, question.key = "declined", key
                 return
@@ -262,11 +266,11 @@ class _Flow:
         elif result.key == keys.no:
             question.answer, question.key = "declined", result.key
             question.after_ms, question.timing = result.after_ms, result.timing.value
-        elif result.key == keys.yes and result.after_ms >= 0:
+        elif result.key == keys.yes and result.after_ms >= 0 and result.timing is not Timing.UNPROVEN:
             question.answer, question.key = "granted", result.key
             question.after_ms, question.timing = result.after_ms, result.timing.value
         elif result.key == keys.yes:
-            # Held since before the question ended: it answers nothing that was heard.
+            # Held since before the question ended, or nobody can tell: it answers nothing that was heard.
             question.early_keys += 1
             yield from self.unclear(question, "early_key", "early")
         elif result.key == keys.repeat and self.replays < self.plan.repeats:
@@ -320,7 +324,7 @@ class _Flow:
             return (yield from self.refuse(Outcome.FAILED, "notice_not_complete"))
         decision = self.decision(Outcome.GRANTED, "yes_key", purposes)
         result = yield Decide(decision)
-        if not isinstance(result, Granted):
+        if not isinstance(result, Granted) or not self.proves(result.grant, purposes):
             self.go(Event.FAILED)
             reason = result.reason if isinstance(result, Failed) else "log_not_written"
             return (yield from self.refuse(Outcome.FAILED, reason))
@@ -372,14 +376,16 @@ class _Flow:
         }
         yield Note(self.call, kind, details)
         self.go(Event.STOPPED if confirmed else Event.GONE if isinstance(stopped, Gone) else Event.FAILED)
+        if event is Event.GONE and self.state is not State.UNRECORDED:
+            self.go(Event.GONE)  # there is nobody left to tell, and nothing left to route
         if self.state is State.UNRECORDED:
-            return Ending(outcome, reason, Destination.UNRECORDED, True, self.call.call_id)
+            return Ending(outcome, reason, Destination.UNRECORDED, True, None)
         return (yield from self.tell_and_route_unrecorded(outcome, reason, logged=True))
 
     def refuse(self, outcome: Outcome, reason: str) -> Generator[Step, Result, Ending]:
         """Any end without a grant: logged, told, routed to the unrecorded line."""
         result = yield Decide(self.decision(outcome, reason, ()))
-        logged = isinstance(result, Logged)
+        logged = isinstance(result, Logged) and result.durable
         self.go(Event.LOGGED if logged else Event.FAILED)
         if outcome is Outcome.ABANDONED:
             self.go(Event.GONE)
@@ -415,7 +421,7 @@ class _Flow:
             heard.samples = heard.total = result.samples
             heard.complete = True
             return None
-        heard.total = min(prompt.lengths)
+        heard.total = min(prompt.lengths, default=0)
         if isinstance(result, Pressed) and result.key in keys:
             heard.samples = result.samples
             return result.key
@@ -468,6 +474,10 @@ class _Flow:
             for prompt in needed
         )
 
+    def proves(self, grant: Grant, purposes: tuple[str, ...]) -> bool:
+        """Whether it is the proof of this very call: another call's grant must not start our recorder."""
+        return grant.call_id == self.call.call_id and grant.purposes == purposes
+
     def decision(self, outcome: Outcome, reason: str, purposes: tuple[str, ...]) -> Decision:
         granted = outcome is Outcome.GRANTED
         return Decision(
@@ -489,7 +499,7 @@ class _Flow:
         asked = [notice.questions[purpose] for purpose in self.questions]
         segments = []
         for prompt in (*notice.information, *asked):
-            heard = self.heard.get((notice.language, prompt.id), _Heard(prompt, total=min(prompt.lengths)))
+            heard = self.heard.get((notice.language, prompt.id), _Heard(prompt, total=min(prompt.lengths, default=0)))
             segments.append(
                 SegmentEvidence(
                     prompt.id,
@@ -510,8 +520,8 @@ class _Flow:
     def answer_evidence(self, purpose: str, question: _Question) -> AnswerEvidence:
         return AnswerEvidence(
             purpose,
-            self.notice.questions[purpose].text_sha256,
-            question.answer or "not_asked",
+            (question.asked or self.notice.questions[purpose]).text_sha256,
+            question.answer or ("not_asked" if question.asked is None else "unanswered"),
             question.key,
             question.after_ms,
             question.timing,

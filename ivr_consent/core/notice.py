@@ -193,6 +193,13 @@ class _Reader:
         self.ids.add(value)
         return value
 
+    def reserve(self, *names: str) -> None:
+        """Ids that :func:`compose` gives itself: a segment of that name would share their audio file."""
+        for name in names:
+            if name in self.ids:
+                self.problem(name, "an id that a purpose or a result needs", "give that segment another id")
+            self.ids.add(name)
+
     def tables(self, document: Mapping[str, Any], name: str, *, needed: bool) -> list[Mapping[str, Any]]:
         value = document.get(name, [])
         if not isinstance(value, list) or not all(isinstance(item, dict) for item in value):
@@ -266,6 +273,9 @@ def parse_notice(document: Mapping[str, Any], source: str) -> tuple[Notice | Non
         results = {name: read.text(given, name, "results") for name in RESULTS}
     else:
         read.problem("results", f"found {type(given).__name__}", "write a [results] table: " + ", ".join(RESULTS))
+    for purpose_id in purposes:
+        read.reserve(f"{purpose_id}-statement", f"{purpose_id}-question")
+    read.reserve(*(f"result-{name}" for name in RESULTS))
     if read.problems:
         return None, tuple(read.problems)
     assert isinstance(notice_id, str)

@@ -7,10 +7,10 @@ caller does (``[[does]]``), what goes wrong (``[[fail]]``, simulated switch only
     summary = "Yes in the window: recorded"
 
     [[does]]
-    question = "training"       # in the window after this question; or: window = 2, during = "retention", step = "record"
-    nth = 1                     # the first time it opens
-    at_ms = 1500                # so long into it; negative: before its end
-    press = "1"                 # or: hang_up = true, wait = true
+    question = "training"   # in the window after this question; or: window = 2, during = "retention", step = "record"
+    nth = 1                 # the first time it opens
+    at_ms = 1500            # so long into it; negative: before its end
+    press = "1"             # or: hang_up = true, wait = true
     hold_ms = 120
 
     [expect]

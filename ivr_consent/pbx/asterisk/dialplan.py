@@ -67,7 +67,9 @@ def render_lines(settings: Settings) -> str:
         if line.recorded is not None and line.unrecorded is not None
     ]
     if len(parts) == 1:
-        parts.append("; No line has destinations: set recorded and unrecorded of a line, or branch in your own dialplan.\n")
+        parts.append(
+            "; No line has destinations: set recorded and unrecorded of a line, or branch in your own dialplan.\n"
+        )
     return "".join(parts)
 
 

@@ -13,7 +13,7 @@ import secrets
 import time
 from collections.abc import Callable, Generator
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Final, Protocol, cast
 
 import structlog
 
@@ -177,7 +177,7 @@ class _Connection(asyncio.Protocol):
     # --- the peer ------------------------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
+        transport = cast("asyncio.Transport", transport)  # uvloop's own class does not derive from it
         self.transport = transport
         peer = transport.get_extra_info("peername")
         refused = self.server.admits(str(peer[0]) if isinstance(peer, tuple) else "")

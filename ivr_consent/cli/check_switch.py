@@ -1,0 +1,382 @@
+"""The half of ``ivr-consent check`` that talks: to our own server, to the manager interface, to Asterisk's program.
+
+Every step has a deadline, and what may not be asked is said to be unchecked, with the reason.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import re
+import signal
+import socket
+import ssl
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import Final
+
+from ivr_consent.cli.check_host import secret_problem
+from ivr_consent.cli.findings import Area, Finding, State
+from ivr_consent.config import Manager, Settings
+from ivr_consent.core.errors import ManagerError
+from ivr_consent.pbx.asterisk import dialplan
+from ivr_consent.pbx.asterisk.manager import GREETING, MAX_GREETING, MAX_MESSAGE, Headers, encode_action
+from ivr_consent.pbx.asterisk.variables import CONSENT_SCRIPT, CONTEXT
+
+DEADLINE_S: Final = 2.0
+"""For every step on a network and every question to a program."""
+
+MAX_OUTPUT: Final = 1 << 20
+"""Bytes read of a program's answer; a large dialplan's context has some kilobytes."""
+
+MODULES: Final = (
+    "res_agi",
+    "app_mixmonitor",
+    "app_stack",
+    "func_callerid",
+    "func_channel",
+    "func_logic",
+    "func_strings",
+    "func_timeout",
+)
+"""What the gate in the dialplan uses."""
+
+NEEDED_RIGHT: Final = "dtmf"
+
+_ECHO = re.compile(rb'GET FULL VARIABLE "?([0-9a-f]{16})"?\n')
+
+Ask = Callable[[str], str]
+"""A question for Asterisk's command line. Raises :class:`Unanswered`."""
+
+
+class Unanswered(Exception):
+    """Nobody here may or can ask Asterisk; the message says why."""
+
+
+def findings(settings: Settings, program: str) -> Iterator[Finding]:
+    """Everything of the switch."""
+    yield from _server(settings)
+    rows, ask = _manager(settings, program)
+    yield from rows
+    yield from _dialplan(settings, ask)
+    yield from _modules(ask)
+
+
+def _finding(name: str, state: State, found: str, remedy: str = "") -> Finding:
+    return Finding(Area.SWITCH, name, state, found, remedy)
+
+
+# --- our own server ------------------------------------------------------------------------------------------------
+
+
+def _server(settings: Settings) -> Iterator[Finding]:
+    listen = ipaddress.ip_address(settings.server.listen)
+    if not listen.is_loopback:
+        found = f"listens on {listen}, beyond loopback"
+        remedy = "whoever takes this port's place owns the switch: a network of its own, or server.listen = 127.0.0.1"
+        yield _finding("FastAGI address", State.WARNING, found, remedy)
+    if listen.is_unspecified:
+        listen = ipaddress.ip_address("::1" if listen.version == 6 else "127.0.0.1")
+    where = f"{listen} port {settings.server.port}"
+    started = "start it: systemctl start ivr-consent; until then every call goes unrecorded"
+    try:
+        echoed = _is_our_server(str(listen), settings.server.port)
+    except TimeoutError:
+        yield _finding("FastAGI server", State.PROBLEM, f"{where} does not answer", "systemctl restart ivr-consent")
+        return
+    except ConnectionResetError:
+        found = f"{where} closes at once"
+        yield _finding("FastAGI server", State.PROBLEM, found, f"does server.allow name {listen}? is it full?")
+        return
+    except OSError as error:
+        yield _finding("FastAGI server", State.PROBLEM, f"nobody answers on {where} ({error.strerror})", started)
+        return
+    if not echoed:
+        remedy = "find out who listens there (ss -ltnp) and stop it at once: it can run commands on the switch"
+        yield _finding("FastAGI server", State.PROBLEM, f"on {where} somebody else answers", remedy)
+        return
+    log = settings.path(settings.log.path)
+    uid = _listener(settings.server.port)
+    if uid is not None and log.exists() and log.stat().st_uid != uid:
+        found = f"{where} belongs to user {uid}, the log to user {log.stat().st_uid}"
+        yield _finding("FastAGI server", State.PROBLEM, found, "find out who listens there: ss -ltnp")
+        return
+    yield _finding("FastAGI server", State.OK, f"answers on {where}")
+
+
+def _is_our_server(host: str, port: int) -> bool:
+    """Begin a session as Asterisk does: ours asks for an echo first. It is for a script that does not exist."""
+    values = {"network": "yes", "network_script": "check", "request": dialplan.SHIPPED_ADDRESS + "check"}
+    values |= {"channel": "check", "language": "en", "type": "check", "uniqueid": "0.0", "version": "check"}
+    values |= dict.fromkeys(("callerid", "calleridname"), "unknown")
+    values |= dict.fromkeys(("callingpres", "callingani2", "callington", "callingtns"), "0")
+    values |= {"dnid": "unknown", "rdnis": "unknown", "context": "check", "extension": "s", "priority": "1"}
+    values |= {"enhanced": "0.0", "accountcode": "", "threadid": "0"}
+    environment = "".join(f"agi_{name}: {value}\n" for name, value in values.items()) + "\n"
+    with _connect(host, port) as link:
+        link.sendall(environment.encode())
+        line = _receive(link, b"\n", MAX_GREETING)
+        asked = _ECHO.fullmatch(line)
+        if asked is None and not line:
+            raise ConnectionResetError
+        if asked is not None:
+            link.sendall(b"200 result=1 (" + asked[1] + b")\n")
+        return asked is not None
+
+
+def _connect(host: str, port: int) -> socket.socket:
+    link = socket.create_connection((host, port), timeout=DEADLINE_S)
+    link.settimeout(DEADLINE_S)
+    return link
+
+
+def _receive(link: socket.socket, end: bytes, limit: int) -> bytes:
+    """Bytes up to and with ``end``, in time; fewer when the other side closes, or says too much."""
+    until = time.monotonic() + DEADLINE_S
+    received = b""
+    while end not in received and len(received) < limit:
+        link.settimeout(max(until - time.monotonic(), 0.001))
+        chunk = link.recv(65536)
+        if not chunk:
+            break
+        received += chunk
+    return received
+
+
+def _listener(port: int) -> int | None:
+    """The user who listens on a TCP port of this machine, as the kernel tells it."""
+    for name in ("tcp", "tcp6"):
+        try:
+            rows = Path("/proc/net", name).read_text().splitlines()[1:]
+        except OSError:
+            continue
+        for row in rows:
+            words = row.split()
+            if words[3] == "0A" and int(words[1].rpartition(":")[2], 16) == port:
+                return int(words[7])
+    return None
+
+
+# --- the manager interface --------------------------------------------------------------------------------------
+
+
+class Conversation:
+    """One connection to the manager interface, an action at a time. Closes itself as a context."""
+
+    def __init__(self, manager: Manager, secret: str) -> None:
+        self._rest = b""
+        self._link = _connect(manager.host, manager.port)
+        try:
+            if manager.tls:
+                self._link = ssl.create_default_context().wrap_socket(self._link, server_hostname=manager.host)
+            greeting, _, self._rest = _receive(self._link, b"\r\n", MAX_GREETING).partition(b"\r\n")
+            if not greeting.startswith(GREETING):
+                raise ManagerError("what answers is no manager interface")
+            login = {"Username": manager.username, "Secret": secret, "Events": "off"}
+            if self.action("Login", login).get("Response") != "Success":
+                raise PermissionError
+        except BaseException:
+            self._link.close()
+            raise
+
+    def __enter__(self) -> Conversation:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._link.close()
+
+    def action(self, name: str, headers: dict[str, str]) -> Headers:
+        """Send one action; the headers of its reply."""
+        action_id = os.urandom(8).hex()
+        self._link.sendall(encode_action(name, action_id, headers))
+        until = time.monotonic() + DEADLINE_S
+        while time.monotonic() < until:
+            if b"\r\n\r\n" not in self._rest:
+                more = _receive(self._link, b"\r\n\r\n", MAX_MESSAGE)
+                if not more:
+                    raise ManagerError("the manager interface closed the connection")
+                self._rest += more
+                continue
+            message, _, self._rest = self._rest.partition(b"\r\n\r\n")
+            lines: dict[str, list[str]] = {}
+            for line in message.decode("utf-8", "surrogateescape").split("\r\n"):
+                key, _, value = line.partition(": ")
+                lines.setdefault(key, []).append(value)
+            reply = Headers(lines)
+            if reply.get("ActionID") == action_id and "Response" in reply:
+                return reply
+        raise TimeoutError
+
+
+def _manager(settings: Settings, program: str) -> tuple[list[Finding], Ask]:
+    """What the manager connection is like; and whom to ask about the dialplan."""
+
+    def ask_program(question: str) -> str:
+        return run_program(program, question)
+
+    manager = settings.manager
+    if manager is None:
+        found = "no [manager]: a guard time after the question stands in for it"
+        return [_finding("manager", State.WARNING, found, "ivr-consent init shows how to add it")], ask_program
+    rows: list[Finding] = []
+    if not manager.tls and not _loopback(manager.host):
+        remedy = "set manager.tls = true, or use an Asterisk on this machine"
+        rows.append(_finding("manager address", State.WARNING, f"{manager.host}: the secret travels in clear", remedy))
+    path = settings.path(manager.secret_file)
+    problem = secret_problem(path, "ivr-consent init makes it")
+    if problem is not None:
+        rows.append(_finding("manager secret", *problem))
+    if not path.is_file() or not os.access(path, os.R_OK):
+        return rows, ask_program
+    where = f"{manager.host} port {manager.port}"
+    include = "include the file that ivr-consent init wrote in manager.conf, then: asterisk -rx 'manager reload'"
+    try:
+        with Conversation(manager, path.read_text().strip()) as conversation:
+            rows.append(_finding("manager login", State.OK, f"{manager.username} on {where}"))
+            allowed = _allowed(conversation)
+            rows.append(_write_rights(allowed))
+    except PermissionError:
+        rows.append(_finding("manager login", State.PROBLEM, f"{where} refuses {manager.username!r}", include))
+    except TimeoutError:
+        rows.append(_finding("manager login", State.PROBLEM, f"{where} does not answer", "is Asterisk well?"))
+    except (OSError, ManagerError, ValueError) as error:
+        found = f"{where} cannot be used ({getattr(error, 'strerror', None) or error})"
+        remedy = "is Asterisk running, with enabled = yes in manager.conf? is manager.port right?"
+        rows.append(_finding("manager login", State.PROBLEM, found, remedy))
+    rows += _read_rights(manager, ask_program)
+    return rows, ask_program
+
+
+def _loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _allowed(conversation: Conversation) -> dict[str, str]:
+    """Actions that the user may send and that need a right, with these rights."""
+    listed = conversation.action("ListCommands", {})
+    rights = {}
+    for name in listed:
+        match = re.search(r"\(Priv: ([^)]*)\)", listed[name])
+        if match is not None and match[1] != "<none>":
+            rights[name] = match[1]
+    return rights
+
+
+def _write_rights(allowed: dict[str, str]) -> Finding:
+    if not allowed:
+        return _finding("manager write rights", State.OK, "none, as it should be")
+    some = ", ".join(sorted(allowed)[:5])
+    found = f"may send {len(allowed)} actions that it does not need ({some}, …)"
+    return _finding("manager write rights", State.WARNING, found, "write = (nothing) for it in manager.conf")
+
+
+def _read_rights(manager: Manager, ask: Ask) -> list[Finding]:
+    """What the user hears is known to Asterisk's command line alone."""
+    try:
+        user = ask(f"manager show user {manager.username}")
+        settings = ask("manager show settings")
+    except Unanswered as error:
+        remedy = f"as root: asterisk -rx 'manager show user {manager.username}' (read perm: dtmf)"
+        return [_finding("manager read rights", State.UNCHECKED, str(error), remedy)]
+    rows = []
+    read = re.search(r"read perm:\s*(\S+)", user)
+    heard = set(read[1].split(",")) if read is not None else set()
+    if not heard & {NEEDED_RIGHT, "all"}:
+        found = f"hears {', '.join(sorted(heard)) or 'nothing'}"
+        rows.append(
+            _finding("manager read rights", State.PROBLEM, found, f"read = {NEEDED_RIGHT} for it in manager.conf")
+        )
+    elif heard != {NEEDED_RIGHT}:
+        found = f"hears more than it needs: {', '.join(sorted(heard))}"
+        rows.append(
+            _finding("manager read rights", State.WARNING, found, f"read = {NEEDED_RIGHT} for it in manager.conf")
+        )
+    else:
+        rows.append(_finding("manager read rights", State.OK, NEEDED_RIGHT))
+    if re.search(r"Timestamp events:\s*Yes", settings):
+        rows.append(_finding("timestampevents", State.OK, "yes"))
+    else:
+        remedy = "timestampevents = yes in [general] of manager.conf: key presses are timed by it"
+        rows.append(_finding("timestampevents", State.WARNING, "no", remedy))
+    return rows
+
+
+# --- Asterisk's own command line ---------------------------------------------------------------------------------
+
+
+def run_program(program: str, question: str) -> str:
+    """Ask Asterisk's program. Raises :class:`Unanswered` when it is missing, may not ask, or takes too long."""
+    # Into a file, not a pipe: a child of the program that outlives it cannot hold us up.
+    with tempfile.TemporaryFile() as output:
+        try:
+            process = subprocess.Popen(
+                [program, "-rx", question],
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+        except OSError as error:
+            raise Unanswered(f"the program {program!r} cannot be run ({error.strerror})") from None
+        with process:
+            try:
+                process.wait(DEADLINE_S)
+            except subprocess.TimeoutExpired:
+                os.killpg(process.pid, signal.SIGKILL)  # its own group, made above, and not yet waited for
+                raise Unanswered(f"{program!r} does not answer within {DEADLINE_S:g} s") from None
+        output.seek(0)
+        text = output.read(MAX_OUTPUT).decode("utf-8", "replace")
+    if "Unable to connect to remote asterisk" in text:
+        raise Unanswered("Asterisk's command line cannot be asked: it does not run, or this user may not")
+    return text
+
+
+def _dialplan(settings: Settings, ask: Ask) -> Iterator[Finding]:
+    try:
+        gate = ask(f"dialplan show {CONTEXT}")
+        lines = ask(f"dialplan show {dialplan.LINES_CONTEXT}")
+    except Unanswered as error:
+        remedy = f"as root: asterisk -rx 'dialplan show {CONTEXT}'"
+        yield _finding("dialplan", State.UNCHECKED, str(error), remedy)
+        return
+    address = dialplan.address(settings) + CONSENT_SCRIPT
+    include = f"#include ivr-consent/{dialplan.INCLUDE_FILE} in extensions.conf, then: asterisk -rx 'dialplan reload'"
+    if f"Context '{CONTEXT}'" not in gate:
+        yield _finding("dialplan", State.PROBLEM, f"the context {CONTEXT} is not loaded", include)
+    elif f"AGI({address}," not in gate:
+        remedy = "write it anew: ivr-consent dialplan --write /etc/asterisk/ivr-consent, then dialplan reload"
+        yield _finding("dialplan", State.PROBLEM, f"the context {CONTEXT} does not call {address}", remedy)
+    else:
+        yield _finding("dialplan", State.OK, f"the context {CONTEXT} calls {address}")
+    routed = [name for name, line in settings.lines.items() if line.recorded is not None]
+    missing = [name for name in routed if f"'{name}' =>" not in lines]
+    if missing:
+        found = f"not in the context {dialplan.LINES_CONTEXT}: {', '.join(missing)}"
+        remedy = f"ivr-consent dialplan --write DIR, #include {dialplan.LINES_FILE}, then dialplan reload"
+        yield _finding("dialplan lines", State.PROBLEM, found, remedy)
+
+
+def _modules(ask: Ask) -> Iterator[Finding]:
+    try:
+        shown = ask("module show")
+    except Unanswered as error:
+        yield _finding(
+            "modules", State.UNCHECKED, str(error), "as root: asterisk -rx 'module show like app_mixmonitor'"
+        )
+        return
+    running = {words[0] for line in shown.splitlines() if (words := line.split()) and " Running " in f"{line} "}
+    missing = [name for name in MODULES if f"{name}.so" not in running]
+    if missing:
+        remedy = "load them in modules.conf, with what they depend on, then restart Asterisk"
+        yield _finding("modules", State.PROBLEM, f"not running: {', '.join(missing)}", remedy)
+    else:
+        yield _finding("modules", State.OK, ", ".join(MODULES))

@@ -1,0 +1,255 @@
+"""``ivr-consent init``: everything a site needs, written once; nothing that is there is ever changed."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import re
+import secrets
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Final
+
+import typer
+
+from ivr_consent.cli import files
+from ivr_consent.cli.terminal import DEFAULT_CONFIG, LOCAL_CONFIG, Json, print_json, say
+from ivr_consent.core.errors import ConfigurationError, ConsentError, Problem
+
+if TYPE_CHECKING:
+    from ivr_consent.config import Settings
+
+OWN_FOLDER: Final = "ivr-consent"
+"""Our files beside the switch's own are in a folder of this name, so that every include is one line."""
+
+MANAGER_FILE: Final = "manager_consent.conf"
+UNIT_FILE: Final = "ivr-consent.service"
+
+_PLAIN_PATH = re.compile(r"/[A-Za-z0-9_./-]+")
+_SECRET = re.compile(r"[!-:<-~]{8,200}")  # no space and no semicolon: manager.conf ends a value there
+
+
+@dataclass(slots=True)
+class _Writer:
+    """Makes files and directories, or says what it would make."""
+
+    dry_run: bool
+    user: files.Owner | None
+    """Asterisk's user; ``None`` when we may not give files away, or it does not exist."""
+    done: list[tuple[str, Path]] = field(default_factory=list)
+
+    def _note(self, made: bool, path: Path) -> None:
+        self.done.append((("would write" if self.dry_run else "written") if made else "kept", path))
+
+    def directory(self, path: Path, mode: int, owner: files.Owner | None = None) -> None:
+        made = not path.is_dir() if self.dry_run else files.make_directory(path, mode, owner)
+        self._note(made, path)
+
+    def file(self, path: Path, text: str, mode: int, owner: files.Owner | None = None) -> None:
+        made = not files.exists(path) if self.dry_run else files.write_new(path, text, mode, owner)
+        self._note(made, path)
+
+    def log(self, path: Path) -> None:
+        """An empty log: made here, it belongs to the service's user whoever is the first to look into it."""
+        made = not files.exists(path)
+        if made and not self.dry_run:
+            from ivr_consent.store.schema import open_for_writing  # noqa: PLC0415 - not in a dry run
+
+            open_for_writing(path).close()
+            if self.user is not None:
+                os.chown(path, *self.user)
+        self._note(made, path)
+
+
+def _fact(help_text: str) -> Any:
+    return typer.Option(help=help_text, rich_help_panel="What the notices say about you", show_default=False)
+
+
+def init(
+    directory: Annotated[Path, typer.Option("--dir", help="Where the configuration goes.")] = DEFAULT_CONFIG.parent,
+    state: Annotated[Path, typer.Option(help="Where the log, the recordings and the audio go.")] = Path(
+        "/var/lib/ivr-consent"
+    ),
+    asterisk_etc: Annotated[Path, typer.Option(help="Where Asterisk's configuration is.")] = Path("/etc/asterisk"),
+    user: Annotated[str, typer.Option(help="The user that Asterisk, and so the service, runs as.")] = "asterisk",
+    line: Annotated[str, typer.Option(metavar="NAME", help="The first line's name.")] = "support",
+    language: Annotated[
+        list[str] | None, typer.Option(metavar="CODE", help="A language of the line; may be repeated. [default: en]")
+    ] = None,
+    controller: Annotated[str | None, _fact("Who records: name and address.")] = None,
+    authority: Annotated[str | None, _fact("Where callers may complain.")] = None,
+    recipients: Annotated[str | None, _fact("Who hears the recordings.")] = None,
+    withdrawal_contact: Annotated[str | None, _fact("Where consent is withdrawn after the call.")] = None,
+    rights_contact: Annotated[str | None, _fact("Whom to ask for access, a copy, or erasure.")] = None,
+    web_address: Annotated[str | None, _fact("Where the full text stands.")] = None,
+    example_facts: Annotated[bool, typer.Option(help="Fill the rest in for a made-up company, to try it out.")] = False,
+    port: Annotated[int, typer.Option(min=1, max=65535, help="FastAGI port.")] = 4573,
+    manager_port: Annotated[int, typer.Option(min=1, max=65535, help="The switch's manager port.")] = 5038,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Write nothing; say what would be written.")] = False,
+    json: Json = False,
+) -> None:
+    """Write configuration, dialplan, manager user, service and keys. Overwrites nothing."""
+    from ivr_consent.cli.templates import EXAMPLE_FACTS, Choices  # noqa: PLC0415 - pydantic loads slowly
+
+    given = {
+        "controller": controller,
+        "authority": authority,
+        "recipients": recipients,
+        "withdrawal_contact": withdrawal_contact,
+        "rights_contact": rights_contact,
+        "web_address": web_address,
+    }
+    facts = {name: value for name, value in given.items() if value is not None}
+    if example_facts:
+        facts = {**EXAMPLE_FACTS, **facts}
+    choices = Choices(
+        directory.absolute(), state.absolute(), line, tuple(language or ("en",)), facts, port, manager_port
+    )
+    text, settings = _configuration(choices)
+    etc = asterisk_etc.absolute()
+    owner, remark = _owner(user)
+    writer = _Writer(dry_run, owner)
+    _write(writer, settings, text, etc / OWN_FOLDER, user)
+    steps = _next_steps(settings, etc)
+    if json:
+        done = [{"what": what, "path": str(path)} for what, path in writer.done]
+        print_json({"ok": True, "dry_run": dry_run, "files": done, "remark": remark, "next": steps})
+        return
+    for what, path in writer.done:
+        say(f"{what:<12}{path}")
+    if remark:
+        say()
+        say(remark)
+    for step in steps:
+        say()
+        say(step["do"])
+        for wanted in step["lines"]:
+            say(f"    {wanted}")
+
+
+def _configuration(choices: Any) -> tuple[str, Settings]:
+    """Text and meaning of the configuration: of the file that is there, else of a new one, checked before it is made."""
+    import tomllib  # noqa: PLC0415
+
+    from ivr_consent import config  # noqa: PLC0415 - pydantic loads slowly
+    from ivr_consent.cli.templates import configuration  # noqa: PLC0415
+
+    for option, path in (("--state", choices.state), ("--dir", choices.directory)):
+        if not _PLAIN_PATH.fullmatch(str(path)):
+            problem = Problem(option, f"found {str(path)!r}", "use letters, digits and _ . - only: a dialplan names it")
+            raise ConfigurationError(option, (problem,))
+    path = choices.directory / DEFAULT_CONFIG.name
+    if files.exists(path):
+        return "", config.load(path)
+    if not config.LINE_NAME.fullmatch(choices.line):
+        problem = Problem("--line", f"found {choices.line!r}", "use letters, digits, - and _")
+        raise ConfigurationError("--line", (problem,))
+    text = configuration(choices)
+    return text, config.parse(tomllib.loads(text), path, "")
+
+
+def _owner(user: str) -> tuple[files.Owner | None, str]:
+    """Asterisk's user, where we may give files away; and what is to be said when not."""
+    try:
+        entry = pwd.getpwnam(user)
+    except KeyError:
+        remark = f"There is no user {user!r} here: the files stay yours. Give them to the user that Asterisk runs as."
+        return None, remark
+    if os.geteuid() == 0:
+        return (entry.pw_uid, entry.pw_gid), ""
+    mine = os.geteuid() == entry.pw_uid
+    return None, "" if mine else f"You are not root: the files stay yours. Give them to {user!r}, or run this as root."
+
+
+def _write(writer: _Writer, settings: Settings, text: str, own_folder: Path, user: str) -> None:
+    from ivr_consent.cli.templates import manager_user, program, unit  # noqa: PLC0415 - pydantic loads slowly
+    from ivr_consent.pbx.asterisk.dialplan import render_files  # noqa: PLC0415
+
+    dialplan = render_files(settings)
+    # The service's user reads the configuration but cannot change it.
+    readable = None if writer.user is None else (0, writer.user[1])
+    log, recordings = settings.path(settings.log.path), settings.path(settings.recordings.directory)
+    directories = {log.parent: None, recordings: None, settings.path(settings.prompts.audio): None}
+    config_directory = settings.source.parent
+    if config_directory not in directories:
+        writer.directory(config_directory, 0o750, readable)
+    for path in directories:
+        writer.directory(path, 0o700, writer.user)
+    writer.directory(own_folder, 0o755)
+    writer.file(settings.source, text, 0o640, readable)
+    writer.file(settings.path(settings.log.pseudonym_key_file), secrets.token_hex(32) + "\n", 0o600, writer.user)
+    if settings.manager is not None:
+        secret_file, manager_file = settings.path(settings.manager.secret_file), own_folder / MANAGER_FILE
+        secret = _secret(secret_file, manager_file)
+        writer.file(secret_file, secret + "\n", 0o600, writer.user)
+        writer.file(manager_file, manager_user(settings, secret), 0o640, readable)
+    for name, content in dialplan.items():
+        writer.file(own_folder / name, content, 0o644)
+    command = [*program(), "--config", str(settings.source), "serve"]
+    writer.file(config_directory / UNIT_FILE, unit(settings, user, command), 0o644)
+    writer.log(log)
+
+
+def _secret(secret_file: Path, manager_file: Path) -> str:
+    """The manager user's secret: the one that either file holds already, else a new one."""
+    found = ""
+    if files.exists(secret_file):
+        found = files.read(secret_file).strip()
+    elif files.exists(manager_file):
+        match = re.search(r"(?m)^\s*secret\s*=>?\s*(\S+)", files.read(manager_file))
+        found = match.group(1) if match else ""
+    else:
+        return secrets.token_urlsafe(32)
+    if not _SECRET.fullmatch(found):
+        where = secret_file if files.exists(secret_file) else manager_file
+        raise ConsentError(f"{where} holds no usable secret; remove {secret_file} and {manager_file}, then try again")
+    return found
+
+
+def _next_steps(settings: Settings, etc: Path) -> list[dict[str, Any]]:
+    from ivr_consent.pbx.asterisk.dialplan import INCLUDE_FILE, LINES_CONTEXT, LINES_FILE  # noqa: PLC0415
+    from ivr_consent.pbx.asterisk.variables import CONTEXT, RESULT  # noqa: PLC0415
+
+    source = settings.source
+    line = next(iter(settings.lines))
+    known = source in (DEFAULT_CONFIG, LOCAL_CONFIG.absolute())
+    program = "ivr-consent" if known else f"ivr-consent --config {source}"
+    steps: list[dict[str, Any]] = [
+        {
+            "do": f"Add to {etc / 'extensions.conf'}:",
+            "lines": [f"#include {OWN_FOLDER}/{INCLUDE_FILE}", f"#include {OWN_FOLDER}/{LINES_FILE}"],
+        },
+        {
+            "do": "and before a queue (or give the line two destinations in the configuration, write the dialplan anew "
+            f"with {program} dialplan --write {etc / OWN_FOLDER}, and use Goto({LINES_CONTEXT},{line},1)):",
+            "lines": [
+                f"same => n,Gosub({CONTEXT},s,1({line}))",
+                f'same => n,GotoIf($["${{{RESULT}}}" = "granted"]?recorded)',
+                "... the unrecorded line ...",
+                "same => n(recorded),... the same queue, recorded ...",
+            ],
+        },
+    ]
+    if settings.manager is not None:
+        steps.append(
+            {
+                "do": f"Add to the end of {etc / 'manager.conf'}, and see that its [general] says "
+                "enabled = yes, bindaddr = 127.0.0.1, timestampevents = yes:",
+                "lines": [f"#include {OWN_FOLDER}/{MANAGER_FILE}"],
+            }
+        )
+    unit = source.parent / UNIT_FILE
+    steps.append(
+        {
+            "do": "Then:",
+            "lines": [
+                f"write what the notices say about you: [facts.default] in {source}",
+                f"{program} prompts build",
+                f"systemctl enable --now {unit}",
+                "asterisk -rx 'dialplan reload'; asterisk -rx 'manager reload'",
+                f"{program} check",
+                f"{program} call {line} --keys {settings.lines[line].keys.yes}",
+            ],
+        }
+    )
+    return steps

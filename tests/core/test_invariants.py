@@ -1,0 +1,516 @@
+"""The invariants I1 to I4, over every caller, every failure, and every nonsense a switch could answer.
+
+The judge here knows nothing of the flow's own state: it reads only which steps were asked for and what came back.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from ivr_consent.core import flow as flow_module
+from ivr_consent.core.decision import CallContext, Decision, Grant, Outcome
+from ivr_consent.core.flow import Ending, Plan, SpokenNotice, consent_flow, refusal_flow
+from ivr_consent.core.states import TRANSITIONS, Event, State, advance
+from ivr_consent.core.steps import (
+    Answer,
+    Answered,
+    Ask,
+    Decide,
+    Destination,
+    Failed,
+    Gone,
+    Granted,
+    Logged,
+    NotConfirmed,
+    Note,
+    Play,
+    Played,
+    Pressed,
+    Prompt,
+    Record,
+    Recording,
+    Result,
+    Route,
+    Routed,
+    Step,
+    Stopped,
+    StopRecording,
+    TimedOut,
+    Timing,
+)
+from ivr_consent.store.ledger import Ledger
+from ivr_consent.testing.plans import call_context, short_plan
+
+CALL = call_context("c" * 32)
+OTHER_CALL = call_context("d" * 32)
+MAX_STEPS = 400
+"""The longest call of these plans has some 150 steps; more is a flow that goes round in circles."""
+
+Grants = Mapping[tuple[str, ...], Grant]
+PURPOSES: tuple[tuple[str, ...], ...] = (("training",), ("quality",), ("training", "quality"))
+
+
+@pytest.fixture(scope="module")
+def grants(tmp_path_factory: pytest.TempPathFactory) -> Grants:
+    """Real Grants of the call, one for each set of purposes; under ``()`` one of another call."""
+    directory = tmp_path_factory.mktemp("logs")
+    made = {purposes: _grant(directory / "-".join(purposes), CALL, purposes) for purposes in PURPOSES}
+    return made | {(): _grant(directory / "other", OTHER_CALL, ("training",))}
+
+
+def _grant(path: Path, call: CallContext, purposes: tuple[str, ...]) -> Grant:
+    decision = Decision(
+        call, Outcome.GRANTED, "yes_key", "recorded", None, (), purposes, 30, 0, ("en",), recording_id=call.call_id
+    )
+    ledger = Ledger(path)
+    try:
+        written = ledger.decide_now(decision, 20.0)
+    finally:
+        ledger.close()
+    assert isinstance(written, Granted)
+    return written.grant
+
+
+# --- what may come back -----------------------------------------------------------------------------------------------
+
+
+def sensible(step: Step, grants: Grants) -> list[Result]:
+    """What a switch, a caller and a disk can do at a step; the first is what lets the call go on."""
+    match step:
+        case Answer():
+            return [Answered(), Gone(), Failed("not_answered")]
+        case Play():
+            whole = max(step.prompt.lengths)
+            keys = [Pressed(key, whole // 2) for key in sorted(step.keys)]
+            cut = [Played(0, 0), Played(whole // 4, 250)]
+            return [Played(whole, 1000), *keys, *cut, Gone(whole // 3), Failed("prompt_missing")]
+        case Ask():
+            held = [Pressed(key, 0, -200, Timing.VIRTUAL) for key in "12"]
+            keys = [Pressed(key, 0, 500, Timing.VIRTUAL) for key in "123457#"]
+            untold = Pressed("1", 0, -1, Timing.UNPROVEN)
+            return [*keys, *held, untold, TimedOut(), Gone(), Failed("connection_lost")]
+        case Decide():
+            if step.decision.outcome is Outcome.GRANTED:
+                return [Granted(grants[step.decision.purposes_granted]), Failed("log_not_written")]
+            return [Logged(), Logged(durable=False), Failed("log_too_slow")]
+        case Record():
+            return [Recording("0x1", "file.raw"), NotConfirmed("recording_file_missing"), Gone(), Failed("lost")]
+        case StopRecording():
+            return [Stopped(), Gone(), Failed("stop_not_confirmed")]
+        case Note():
+            return [Logged(), Logged(durable=False), Failed("log_too_slow")]
+        case Route():
+            return [Routed(), Gone(), Failed("dialplan_not_told")]
+
+
+def anything(step: Step, grants: Grants) -> list[Result]:
+    """As :func:`sensible`, and then every kind of result that does not belong to the step, or says too much."""
+    nonsense: list[Result] = [
+        Answered(),
+        Played(8000, 1000),
+        Pressed("1", 0, 500, Timing.UNPROVEN),
+        Pressed("1", 0, 500, Timing.VIRTUAL),
+        Pressed("0"),
+        Pressed(""),
+        TimedOut(),
+        Granted(grants[()]),
+        Logged(),
+        Recording("0x1", "file.raw"),
+        NotConfirmed("recording_file_missing"),
+        Stopped(),
+        Routed(),
+    ]
+    usual = sensible(step, grants)
+    return [*usual, *(result for result in nonsense if result not in usual)]
+
+
+# --- one path through the flow ----------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Course:
+    """The steps asked for, what came back, and the ending."""
+
+    plan: Plan
+    steps: tuple[tuple[Step, Result], ...]
+    ending: Ending
+
+    def __str__(self) -> str:
+        return "\n".join(f"  {_short(step)} -> {result}" for step, result in self.steps) + f"\n  {self.ending}"
+
+
+def _short(step: Step) -> str:
+    if isinstance(step, Play):
+        return f"Play {step.prompt.path}"
+    if isinstance(step, Decide):
+        return f"Decide {step.decision.outcome} {step.decision.reason}"
+    return str(step)[:100]
+
+
+def run(plan: Plan, choose: Callable[[Step], Result]) -> Course:
+    """Drive the flow to its end."""
+    flow = consent_flow(plan, CALL)
+    steps: list[tuple[Step, Result]] = []
+    step = next(flow)
+    while len(steps) < MAX_STEPS:
+        result = choose(step)
+        steps.append((step, result))
+        try:
+            step = flow.send(result)
+        except StopIteration as end:
+            return Course(plan, tuple(steps), end.value)
+    raise AssertionError(f"no end after {MAX_STEPS} steps")
+
+
+def walk(plan: Plan, options: Callable[[Step], list[Result]], deviations: int) -> Iterator[Course]:
+    """Every path with at most so many results other than the ordinary (first) one."""
+    prefix: list[int] = []
+    taken: list[tuple[int, int]] = []  # the option taken and how many there were
+
+    def choose(step: Step) -> Result:
+        found = options(step)
+        option = prefix[len(taken)] if len(taken) < len(prefix) else 0
+        taken.append((option, len(found)))
+        return found[option]
+
+    while True:
+        taken.clear()
+        yield run(plan, choose)
+        # The next path: the last step that can still go another way does, and all after it is ordinary.
+        while taken:
+            option, count = taken.pop()
+            spent = sum(1 for other, _ in taken if other)
+            if option + 1 < count and spent < deviations:
+                prefix = [other for other, _ in taken] + [option + 1]
+                break
+        else:
+            return
+
+
+# --- the judge --------------------------------------------------------------------------------------------------------
+
+
+def judge(path: Course) -> None:
+    """I1 to I4 of one path. Raises :class:`AssertionError`."""
+    steps, ending = path.steps, path.ending
+    assert isinstance(steps[0][0], Answer)
+    decides = [(step.decision, result) for step, result in steps if isinstance(step, Decide)]
+    _one_decision(decides, ending)
+    _recorder_only_with_its_grant(path)
+    _routes(path)
+    _nothing_said_to_nobody(path)
+    for decision, _ in decides:
+        assert re.fullmatch(r"[a-z_]+", decision.reason), "I3: a reason is named"
+        assert (decision.route == "recorded") == (decision.outcome is Outcome.GRANTED)
+        assert (decision.recording_id is None) == (decision.outcome is not Outcome.GRANTED)
+        assert bool(decision.purposes_granted) == (decision.outcome is Outcome.GRANTED)
+        decision.payload()
+    assert re.fullmatch(r"[a-z_]+", ending.reason)
+    for number, (step, _) in enumerate(steps):
+        if isinstance(step, Decide) and step.decision.outcome is Outcome.GRANTED:
+            assert set(step.decision.purposes_granted) <= _earned(path.plan, steps[:number]), "I2"
+
+
+def _one_decision(decides: list[tuple[Decision, Result]], ending: Ending) -> None:
+    assert 1 <= len(decides) <= 2, "I3: one decision"
+    first, written = decides[0]
+    if len(decides) == 2:
+        second = decides[1][0]
+        assert first.outcome is Outcome.GRANTED
+        assert not (isinstance(written, Granted) and written.grant.call_id == CALL.call_id)
+        assert second.outcome is Outcome.FAILED
+    last, written = decides[-1]
+    if last.outcome is Outcome.GRANTED:
+        assert isinstance(written, Granted)
+        assert ending.logged
+    else:
+        assert ending.outcome is last.outcome
+        assert ending.reason == last.reason
+        assert ending.logged == (written == Logged(durable=True))
+
+
+def _recorder_only_with_its_grant(path: Course) -> None:
+    """I1, and I4: what was started and is not to go on is stopped."""
+    started: list[int] = []
+    for number, ((before, proof), (step, _)) in enumerate(pairwise(path.steps), 1):
+        if isinstance(step, Record):
+            assert isinstance(before, Decide), "I1: the log first"
+            assert before.decision.outcome is Outcome.GRANTED
+            assert isinstance(proof, Granted)
+            assert step.grant is proof.grant, "I1: with the very grant"
+            assert step.grant.call_id == CALL.call_id
+            assert step.grant.purposes == before.decision.purposes_granted
+            started.append(number)
+    assert len(started) <= 1
+    stops = [number for number, (step, _) in enumerate(path.steps) if isinstance(step, StopRecording)]
+    if not started:
+        assert not stops
+        assert path.ending.outcome is not Outcome.GRANTED
+        return
+    confirmed = path.steps[started[0]][1]
+    if path.ending.outcome is Outcome.GRANTED:
+        assert isinstance(confirmed, Recording)
+        assert not stops
+    elif not isinstance(confirmed, NotConfirmed):
+        assert len(stops) == 1, "I4: a recorder that may run is stopped"
+        assert stops[0] > started[0]
+        said = [step for step, _ in path.steps[stops[0] :] if isinstance(step, Note)]
+        assert len(said) == 1
+        assert said[0].kind in ("withdrawn", "recording_stopped"), "I5: and the log says so"
+        assert said[0].details["stop_confirmed"] == isinstance(path.steps[stops[0]][1], Stopped)
+        assert said[0].details["reason"]
+
+
+def _routes(path: Course) -> None:
+    """I4: the recorded line is told once, after everything is in place; any other end tells the unrecorded one."""
+    routes = [(number, step, result) for number, (step, result) in enumerate(path.steps) if isinstance(step, Route)]
+    results = [result for _, result in path.steps]
+    granted = path.ending.outcome is Outcome.GRANTED
+    assert (path.ending.route is Destination.RECORDED) == granted
+    assert (path.ending.recording_id == CALL.call_id) == granted
+    for number, step, _ in routes:
+        assert step.reason
+        if step.destination is Destination.RECORDED:
+            assert step.outcome == "granted"
+            before = path.steps[number - 4 : number]
+            assert [type(step) for step, _ in before] == [Decide, Record, Note, Play]
+            assert [type(result) for _, result in before] == [Granted, Recording, Logged, Played]
+            assert before[2][1] == Logged(durable=True), "R9: the confirmation is on disk"
+        else:
+            assert step.outcome != "granted"
+            assert step.outcome == path.ending.outcome.value
+    assert [step.destination for _, step, _ in routes].count(Destination.RECORDED) <= 1
+    if granted:
+        assert isinstance(routes[-1][2], Routed)
+        assert len(routes) == 1
+    elif not any(isinstance(result, Gone) for result in results):
+        assert routes, "R6: the dialplan is told"
+        assert routes[-1][1].destination is Destination.UNRECORDED
+
+
+def _nothing_said_to_nobody(path: Course) -> None:
+    gone = [number for number, (_, result) in enumerate(path.steps) if isinstance(result, Gone)]
+    if gone:
+        later = [step for step, _ in path.steps[gone[0] + 1 :]]
+        assert not any(isinstance(step, Answer | Play | Ask | Record) for step in later), "after a hang-up"
+        assert path.ending.outcome is not Outcome.GRANTED
+
+
+def _earned(plan: Plan, steps: tuple[tuple[Step, Result], ...]) -> set[str]:
+    """I2, told from outside: the purposes that this caller said yes to, after all of the notice, in one language."""
+    place: dict[str, tuple[SpokenNotice, Prompt]] = {
+        prompt.path: (notice, prompt) for notice in plan.notices for prompt in notice.prompts()
+    }
+    whole: set[str] = set()
+    yes: set[str] = set()
+    no: set[str] = set()
+    notice, last = plan.notices[0], ""
+    for step, result in steps:
+        if isinstance(step, Play):
+            spoken, prompt = place[step.prompt.path]
+            if spoken is not notice:
+                notice, whole, yes = spoken, set(), set()
+            whole.discard(prompt.path)
+            if isinstance(result, Played) and result.samples in prompt.lengths:
+                whole.add(prompt.path)
+            last = prompt.path
+            if isinstance(result, Pressed) and result.key == plan.keys.no:
+                asked = [p for p, question in notice.questions.items() if question.path == prompt.path]
+                no |= set(asked or plan.purposes)
+        elif isinstance(step, Ask):
+            asked = [p for p, question in notice.questions.items() if question.path == last]
+            assert asked, "a window only after its question"
+            assert last in whole, "a window only after its whole question"
+            assert all(prompt.path in whole for prompt in notice.information), "a window only after the whole notice"
+            assert asked[0] not in no, "R5: who said no is not asked again"
+            assert asked[0] not in yes
+            key = result.key if isinstance(result, Pressed) else None
+            in_time = isinstance(result, Pressed) and result.after_ms >= 0 and result.timing is not Timing.UNPROVEN
+            if key == plan.keys.no:
+                no.add(asked[0])
+            elif key == plan.keys.yes and in_time:
+                yes.add(asked[0])
+    return yes - no
+
+
+# --- the tests --------------------------------------------------------------------------------------------------------
+
+
+TINY = short_plan(segments=1, repeats=1)
+SMALL = short_plan(segments=1, repeats=0, purposes=("training", "quality"), languages=("en", "da"))
+LARGE = short_plan(segments=3, repeats=2, purposes=("training", "quality"), languages=("en", "da", "de"), long=2)
+
+
+@pytest.mark.parametrize(("plan", "deviations"), [(TINY, 3), (SMALL, 3)], ids=["one purpose", "two of each"])
+def test_every_caller_and_every_failure(plan: Plan, deviations: int, grants: Grants) -> None:
+    """I1, I2, I3, I4 on every path with so many results other than the ordinary one."""
+    endings = set()
+    count = 0
+    for path in walk(plan, lambda step: sensible(step, grants), deviations):
+        _judged(path)
+        endings.add(path.ending.outcome)
+        count += 1
+    assert endings == set(Outcome)
+    assert count > 1000
+
+
+@pytest.mark.parametrize("plan", [TINY, SMALL], ids=["one purpose", "two of each"])
+def test_every_nonsense(plan: Plan, grants: Grants) -> None:
+    """I1 to I4 whatever comes back at any one step, and at any two steps of the shortest plan."""
+    for path in walk(plan, lambda step: anything(step, grants), 2 if plan is TINY else 1):
+        _judged(path)
+
+
+@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_any_call_on_a_large_plan(grants: Grants, data: st.DataObject) -> None:
+    """I1 to I4 on random long calls: three languages, two purposes, repeats, long version."""
+
+    def choose(step: Step) -> Result:
+        found = anything(step, grants) if data.draw(st.integers(0, 39)) == 0 else sensible(step, grants)
+        if isinstance(step, Ask):
+            return data.draw(st.sampled_from(found))
+        return found[0] if data.draw(st.integers(0, 9)) else data.draw(st.sampled_from(found))
+
+    _judged(run(LARGE, choose))
+
+
+def _judged(path: Course) -> None:
+    try:
+        judge(path)
+    except AssertionError as error:
+        raise AssertionError(f"{error}\n{path}") from error
+
+
+def test_every_transition_is_taken_by_some_call(grants: Grants, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The table has no entry that cannot happen, and the flow ends in a terminal state."""
+    taken: set[tuple[State, Event]] = set()
+
+    def recording_advance(state: State, event: Event) -> State:
+        taken.add((state, event))
+        return advance(state, event)
+
+    monkeypatch.setattr(flow_module, "advance", recording_advance)
+    for plan, deviations in ((TINY, 2), (SMALL, 2)):
+        for path in walk(plan, lambda step: sensible(step, grants), deviations):
+            assert path.ending.reason
+    assert set(TRANSITIONS) - taken == set()
+
+
+def test_a_line_that_cannot_be_asked_on(grants: Grants) -> None:
+    """R6, R7: logged as failed, told the unrecorded line, whatever comes back; nothing is played."""
+    for written in anything(Decide(_refused()), grants):
+        for told in anything(Route(Destination.UNRECORDED, "failed", "x"), grants):
+            flow = refusal_flow(CALL, "unknown_line")
+            decide = next(flow)
+            assert isinstance(decide, Decide)
+            assert decide.decision.outcome is Outcome.FAILED
+            route = flow.send(written)
+            assert route == Route(Destination.UNRECORDED, "failed", "unknown_line")
+            with pytest.raises(StopIteration) as end:
+                flow.send(told)
+            assert end.value.value == Ending(
+                Outcome.FAILED, "unknown_line", Destination.UNRECORDED, written == Logged(), None
+            )
+
+
+def _refused() -> Decision:
+    return flow_module.failed_decision(CALL, "unknown_line")
+
+
+def test_another_calls_grant_starts_nothing(grants: Grants) -> None:
+    """I1: a grant proves one call; with any other one nothing is recorded and the call is logged as failed."""
+
+    def choose(step: Step) -> Result:
+        if isinstance(step, Decide) and step.decision.outcome is Outcome.GRANTED:
+            return Granted(grants[()])
+        return sensible(step, grants)[0]
+
+    path = run(TINY, choose)
+    _judged(path)
+    assert path.ending.outcome is Outcome.FAILED
+    assert not any(isinstance(step, Record) for step, _ in path.steps)
+
+
+def test_nobody_is_told_anything_after_hanging_up(grants: Grants) -> None:
+    """A hang-up while the result is told: the recorder is stopped and read back, and no prompt follows."""
+
+    def choose(step: Step) -> Result:
+        told = isinstance(step, Play) and step.prompt.id == "result-granted"
+        return Gone() if told else sensible(step, grants)[0]
+
+    path = run(TINY, choose)
+    assert [type(step) for step, _ in path.steps[-3:]] == [Play, StopRecording, Note]
+    assert path.ending.reason == "hung_up_while_result_was_told"
+
+
+def test_an_unproven_press_never_grants(grants: Grants) -> None:
+    """I2: "nobody knows when it began" is not "in the window", whatever number stands beside it."""
+
+    def choose(step: Step) -> Result:
+        untold = Pressed("1", 0, 500, Timing.UNPROVEN)
+        return untold if isinstance(step, Ask) else sensible(step, grants)[0]
+
+    assert run(TINY, choose).ending.outcome is Outcome.INVALID
+
+
+def test_prompts_without_a_length_are_never_heard(grants: Grants) -> None:
+    """R6: a prompt with no format cannot be heard to its end; the call is logged and goes on."""
+    notice = TINY.notices[0]
+    empty = replace(notice, information=tuple(replace(prompt, lengths=frozenset()) for prompt in notice.information))
+
+    def choose(step: Step) -> Result:
+        return Played(8000, 1000) if isinstance(step, Play) else sensible(step, grants)[0]
+
+    ending = run(replace(TINY, notices=(empty,)), choose).ending
+    assert (ending.outcome, ending.reason) == (Outcome.FAILED, "prompt_not_whole")
+
+
+def test_the_judge_sees(grants: Grants) -> None:
+    """The judge is not blind: each forged path is refused."""
+    good = run(TINY, lambda step: sensible(step, grants)[0])
+    judge(good)
+
+    def forged(change: Callable[[list[tuple[Step, Any]]], None], **ending: Any) -> Course:
+        steps = list(good.steps)
+        change(steps)
+        return Course(TINY, tuple(steps), replace(good.ending, **ending))
+
+    def index(kind: type) -> int:
+        return next(number for number, (step, _) in enumerate(good.steps) if isinstance(step, kind))
+
+    def put(kind: type, result: Result) -> Callable[[list[tuple[Step, Any]]], None]:
+        def change(steps: list[tuple[Step, Any]]) -> None:
+            steps[index(kind)] = (steps[index(kind)][0], result)
+
+        return change
+
+    def drop(kind: type) -> Callable[[list[tuple[Step, Any]]], None]:
+        return lambda steps: steps.pop(index(kind)) and None
+
+    wrong = [
+        forged(put(Decide, Failed("log_not_written"))),
+        forged(put(Ask, TimedOut())),
+        forged(put(Ask, Pressed("1", 0, -1, Timing.VIRTUAL))),
+        forged(put(Play, Played(1, 1))),
+        forged(put(Record, NotConfirmed("missing"))),
+        forged(put(Note, Logged(durable=False))),
+        forged(put(Route, Gone())),
+        forged(drop(Decide)),
+        forged(drop(Note)),
+        forged(lambda steps: None, outcome=Outcome.FAILED),
+        forged(lambda steps: None, route=Destination.UNRECORDED),
+        forged(lambda steps: None, reason=""),
+    ]
+    for path in wrong:
+        with pytest.raises(AssertionError):
+            judge(path)

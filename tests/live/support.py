@@ -1,0 +1,397 @@
+"""A whole site for live tests: a real Asterisk, our dialplan, a configuration, and ``ivr-consent serve`` as a process.
+
+Prompts are spoken once for all test processes. Calls come from a SIP phone of our own; what Asterisk does with them is
+watched through its manager, so that a test can act in the middle of a prompt without guessing times.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import fcntl
+import itertools
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+import tomlkit
+
+from ivr_consent import config
+from ivr_consent.config import Line, Settings
+from ivr_consent.core.steps import Prompt
+from ivr_consent.pbx.asterisk.dialplan import render_include, render_lines
+from ivr_consent.pbx.asterisk.manager import Event, ManagerLink
+from ivr_consent.site import build, load_site
+from ivr_consent.store.ledger import CallRecord, LedgerReader
+from ivr_consent.testing.eye import DirectoryWatch
+from ivr_consent.testing.phone import Call, Phone
+from ivr_consent.testing.rig import Instance, RigUnavailable, Version, skip_or_fail
+from ivr_consent.testing.scenario import Scenario
+
+DEADLINE_S = 20.0
+"""For anything a test waits for; on an idle machine it takes milliseconds."""
+
+AGENT_HZ, UNRECORDED_HZ = 600, 1200
+"""The tones of the recorded line's agent and of the unrecorded line's."""
+
+CONFIGURATION = """
+[server]
+port = {port}
+drain_seconds = 5
+{manager}
+[prompts]
+audio = "{audio}"
+{voices}
+[facts.default]
+controller = "Example"
+authority = "the authority"
+recipients = "the agent"
+withdrawal_contact = "0123"
+rights_contact = "0124"
+web_address = "example.org"
+[lines.support]
+timeout_seconds = 3
+repeats = 1
+[lines.routed]
+timeout_seconds = 3
+repeats = 0
+recorded = "recorded,s,1"
+unrecorded = "unrecorded,s,1"
+[lines.unbuilt]
+languages = ["sv"]
+{lines}
+"""
+
+VOICE = """
+[prompts.voices.{language}]
+command = ["{python}", "{program}"]
+"""
+
+# A voice for tests: whatever the text, an eighth of a second of a 440 Hz tone. The notice takes five seconds then.
+TONE_VOICE = """
+import math, struct, sys, wave
+sys.stdin.buffer.read()
+samples = [int(9000 * math.sin(2 * math.pi * 440 * n / 16000)) for n in range(2000)]
+with wave.open(sys.stdout.buffer, "wb") as out:
+    out.setnchannels(1)
+    out.setsampwidth(2)
+    out.setframerate(16000)
+    out.writeframes(struct.pack(f"<{len(samples)}h", *samples))
+"""
+
+MANAGER = """
+[manager]
+host = "127.0.0.1"
+port = {port}
+username = "ivr-consent"
+secret_file = "manager.secret"
+"""
+
+DIALPLAN = """
+[from-sip]
+exten => routed,1,Goto(ivr-consent-line,routed,1)
+exten => _[a-z].,1,Goto(gate,${EXTEN},1)
+[gate]
+exten => _[a-z].,1,Gosub(ivr-consent,s,1(${EXTEN}))
+ same => n,UserEvent(Told,Result: ${IVR_CONSENT_RESULT},Reason: ${IVR_CONSENT_REASON},Call: ${IVR_CONSENT_ID})
+ same => n,GotoIf($["${IVR_CONSENT_RESULT}" = "granted"]?recorded,s,1)
+ same => n,Goto(unrecorded,s,1)
+[recorded]
+exten => s,1,Dial(Local/agent@rig-agents/n)
+ same => n,Hangup()
+[unrecorded]
+exten => s,1,Dial(Local/plain@rig-agents/n)
+ same => n,Hangup()
+[rig-agents]
+exten => agent,1,Answer()
+ same => n,Playtones(AGENT)
+ same => n,Wait(60)
+exten => plain,1,Answer()
+ same => n,Playtones(UNRECORDED)
+ same => n,Wait(60)
+""".replace("AGENT)", f"{AGENT_HZ})").replace("UNRECORDED)", f"{UNRECORDED_HZ})")
+
+_numbers = itertools.count(1)
+
+
+@dataclass
+class Site:
+    """One Asterisk with our gate in front of two agents."""
+
+    version: Version
+    home: Path
+    pbx: Instance
+    settings: Settings
+    watch: ManagerLink
+    server: Server
+    calls: list[LiveCall] = field(default_factory=list)
+
+    @property
+    def recordings(self) -> Path:
+        return self.home / "recordings"
+
+    @contextlib.asynccontextmanager
+    async def call(self, number: str = "support", **options: Any) -> AsyncIterator[LiveCall]:
+        """A call that has been placed; hung up at the end of the block."""
+        caller = options.pop("from_user", None) or f"45{os.getpid() % 10000:04d}{next(_numbers):04d}"
+        async with Phone(("127.0.0.1", self.pbx.sip_port)) as phone:
+            live = LiveCall(self, caller)
+            self.calls.append(live)
+            with DirectoryWatch(self.recordings) as eye:
+                live.eye = eye
+                try:
+                    live.phone = await phone.call(number, from_user=caller, **options)
+                    yield live
+                finally:
+                    self.calls.remove(live)
+
+    def records(self) -> list[CallRecord]:
+        with LedgerReader(self.home / "decisions.db") as reader:
+            return list(reader.calls(limit=1000))
+
+    def prompt(self, prompt_id: str, line: str = "support", language: str = "en") -> Prompt:
+        plan = load_site(self.settings).plan(line, language)
+        assert not isinstance(plan, str)
+        return next(prompt for prompt in plan.notices[0].prompts() if prompt.id == prompt_id)
+
+
+@dataclass
+class LiveCall:
+    """A call under way: what Asterisk executes for it, and what the phone hears."""
+
+    site: Site
+    caller: str
+    executed: list[str] = field(default_factory=list)
+    told: dict[str, str] | None = None
+    uniqueid: str | None = None
+    phone: Call = field(init=False)
+    eye: DirectoryWatch = field(init=False)
+    changed: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def happened(self, event: Event) -> None:
+        if self.uniqueid is None and event.headers.one("CallerIDNum") == self.caller:
+            self.uniqueid = event.headers.one("Uniqueid")
+        if event.headers.one("Uniqueid") != self.uniqueid:
+            return
+        if event.name == "AGIExecStart":
+            self.executed.append(event.headers.get("Command", ""))
+        elif event.name == "UserEvent" and event.headers.get("UserEvent") == "Told":
+            self.told = {name: event.headers.get(name, "") for name in ("Result", "Reason", "Call")}
+        self.changed.set()
+
+    def created(self) -> list[str]:
+        """Every file that came to be since this call began, but for those of other calls that were granted."""
+        others = {
+            record.decision.call_id
+            for record in self.site.records()
+            if record.decision.outcome == "granted"
+            and record.decision.payload["call"]["channel_uniqueid"] != self.uniqueid
+        }
+        return [name for name in self.eye.created if name[:32] not in others]
+
+    def count(self, what: str) -> int:
+        """How often a command that contains this has begun."""
+        return sum(what in command for command in self.executed)
+
+    async def until(self, what: str, nth: int = 1) -> None:
+        """Wait until the n-th command that contains this begins."""
+        async with asyncio.timeout(DEADLINE_S):
+            while self.count(what) < nth:
+                self.changed.clear()
+                await self.changed.wait()
+
+    async def prompt(self, prompt_id: str, nth: int = 1, at: float = 0.15) -> None:
+        """Wait until this far (seconds) into the n-th playing of a prompt."""
+        await self.until(f"/{prompt_id}", nth)
+        await asyncio.sleep(at)  # real time: the prompt plays
+
+    async def window(self, nth: int = 1, at: float = 0.2) -> None:
+        """Wait until this far (seconds) into the n-th choice window."""
+        await self.until("WAIT FOR DIGIT", nth)
+        await asyncio.sleep(at)  # real time: the window is open
+
+    async def recorded_line(self) -> None:
+        await self.phone.wait_tone(AGENT_HZ, DEADLINE_S)
+
+    async def unrecorded_line(self) -> None:
+        await self.phone.wait_tone(UNRECORDED_HZ, DEADLINE_S)
+
+    async def record(self, *, closed: bool = False, kind: str | None = None) -> CallRecord:
+        """The call's decision, once it is in the log (and has a later event of this kind)."""
+        async with asyncio.timeout(DEADLINE_S):
+            while True:
+                for record in self.site.records():
+                    if record.decision.payload["call"]["channel_uniqueid"] == self.uniqueid and (
+                        kind is None or any(event.kind == kind for event in record.later)
+                    ):
+                        return record
+                await asyncio.sleep(0.02)  # polling another process's log, with the deadline above
+
+
+@dataclass
+class Server:
+    """``ivr-consent serve`` as a process of its own."""
+
+    path: Path
+    environment: dict[str, str] = field(default_factory=dict)
+    process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def log_path(self) -> Path:
+        return self.path.parent / "serve.log"
+
+    @property
+    def log(self) -> str:
+        return self.log_path.read_text()
+
+    async def start(self, *, wait: bool = True) -> None:
+        with self.log_path.open("ab") as log:
+            began = log.tell()
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "ivr_consent.cli.main", "--config", str(self.path), "serve"],
+                stderr=log,
+                stdout=log,
+                stdin=subprocess.DEVNULL,
+                env=os.environ | self.environment,
+                start_new_session=True,
+            )
+        if wait:
+            await self.listening(began)
+
+    async def listening(self, since: int = 0, times: int = 1) -> None:
+        async with asyncio.timeout(DEADLINE_S):
+            while self.log_path.read_bytes()[since:].count(b'"listening"') < times:
+                assert self.process is not None
+                assert self.process.poll() is None, self.log
+                await asyncio.sleep(0.02)  # polling another process's output, with the deadline above
+
+    def worker(self) -> int:
+        """Process id of the worker that serves the calls (the child of the one that watches it)."""
+        assert self.process is not None
+        children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
+        return int(children[0])
+
+    def kill_group(self, number: signal.Signals = signal.SIGKILL) -> None:
+        """Send a signal to the watcher and the worker."""
+        assert self.process is not None
+        os.killpg(self.process.pid, number)
+
+    def stop(self) -> int:
+        if self.process is None:
+            return 0
+        if self.process.poll() is None:
+            self.kill_group(signal.SIGCONT)
+            self.process.terminate()
+            try:
+                self.process.wait(DEADLINE_S)
+            except subprocess.TimeoutExpired:
+                self.kill_group()
+        return self.process.wait()
+
+
+def free_port() -> int:
+    import socket
+
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@contextlib.contextmanager
+def shared_audio() -> Iterator[Path]:
+    """A folder of built prompts that all test processes use; its builder holds the lock."""
+    folder = Path(tempfile.gettempdir()) / f"ivr-consent-test-audio-{os.getuid()}"
+    folder.mkdir(exist_ok=True)
+    with (folder / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield folder
+
+
+def write_site(home: Path, port: int, ami_port: int | None, lines: Mapping[str, Line]) -> Settings:
+    """A site's files: voice, configuration, manager secret. The shipped notice, spoken as tones."""
+    manager = "" if ami_port is None else MANAGER.format(port=ami_port)
+    (home / "manager.secret").write_text("least-rights\n")
+    with shared_audio() as audio:
+        program = audio / "voice.py"
+        program.write_text(TONE_VOICE)
+        voices = "".join(
+            VOICE.format(language=language, python=sys.executable, program=program) for language in ("en", "da", "de")
+        )
+        more = "\n".join(
+            tomlkit.dumps({"lines": {name: line.model_dump(exclude_none=True)}}) for name, line in lines.items()
+        )
+        path = home / "ivr-consent.toml"
+        path.write_text(CONFIGURATION.format(port=port, manager=manager, audio=audio, voices=voices, lines=more))
+        settings = config.load(path)
+        ready = {name: line for name, line in settings.lines.items() if name != "unbuilt"}
+        build(settings.model_copy(update={"lines": ready}))
+    return settings
+
+
+@contextlib.asynccontextmanager
+async def site(
+    version: Version, *, manager: bool = True, lines: Mapping[str, Line] = MappingProxyType({})
+) -> AsyncIterator[Site]:
+    """A running site; everything stopped and removed at the end."""
+    port = free_port()
+    pbx = Instance(version)
+    pbx.add_manager("ivr-consent", "least-rights", read="dtmf", write="")
+    pbx.add_manager("watch", "watch", read="agi,call,user,dialplan", write="call,command,system,reporting")
+    with tempfile.TemporaryDirectory(prefix="ivr-consent-live-") as folder:
+        home = Path(folder)
+        try:
+            # Ports are known once Asterisk runs; the dialplan follows.
+            await pbx.start()
+        except RigUnavailable as error:
+            skip_or_fail(str(error))
+        settings = write_site(home, port, pbx.ami_port if manager else None, lines)
+        await pbx.reload_dialplan(render_include(settings) + render_lines(settings) + DIALPLAN)
+        server = Server(home / "ivr-consent.toml")
+        watch = ManagerLink("127.0.0.1", pbx.ami_port, "watch", "watch", events="agi,user,call")
+        here = Site(version, home, pbx, settings, watch, server)
+        for pattern in ("AGIExecStart", "UserEvent", "Newchannel"):
+            watch.on(pattern, lambda event: [call.happened(event) for call in here.calls])
+        try:
+            await watch.start()
+            assert await watch.wait_up(DEADLINE_S)
+            await server.start()
+            if manager:
+                await until_log(server, "manager_up")
+            yield here
+        finally:
+            server.stop()
+            await watch.close()
+            await pbx.stop()
+
+
+async def until_log(server: Server, text: str) -> None:
+    async with asyncio.timeout(DEADLINE_S):
+        while text not in server.log:
+            await asyncio.sleep(0.02)  # polling another process's output, with the deadline above
+
+
+def seconds_since(moment: float) -> float:
+    return time.monotonic() - moment
+
+
+def line_names(scenarios: Iterable[Scenario]) -> dict[str, tuple[str, Line]]:
+    """For each scenario's name its line as configured for live calls, with a name; equal lines share one.
+
+    Shorter windows than a line's default: what is tested is not how long eight seconds are.
+    """
+    named: dict[str, tuple[str, Line]] = {}
+    lines: list[Line] = []
+    for scenario in scenarios:
+        line = scenario.line.model_copy(update={"timeout_seconds": 3})
+        if line not in lines:
+            lines.append(line)
+        named[scenario.name] = (f"scenario{lines.index(line)}", line)
+    return named
