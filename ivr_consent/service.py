@@ -9,10 +9,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-import secrets
 import select
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import time
@@ -195,7 +195,8 @@ def _manager_link(settings: Settings) -> ManagerLink:
             f"the manager's secret cannot be read from {path} ({error.strerror}); "
             "write it there, or remove the [manager] table (a guard time then stands in for it)"
         ) from None
-    return ManagerLink(manager.host, manager.port, manager.username, secret, events="dtmf")
+    tls = ssl.create_default_context() if manager.tls else None
+    return ManagerLink(manager.host, manager.port, manager.username, secret, events="dtmf", tls=tls)
 
 
 # --- the worker ----------------------------------------------------------------------------------
@@ -336,11 +337,6 @@ class _Watch:
             self._stopping = True
         if self._worker is not None and self._worker.poll() is None:
             self._worker.send_signal(signal.SIGTERM if number == signal.SIGINT else number)
-
-
-def new_secret() -> str:
-    """A random secret for a manager user."""
-    return secrets.token_urlsafe(32)
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ Every step has a deadline, and what may not be asked is said to be unchecked, wi
 
 from __future__ import annotations
 
+import errno
 import ipaddress
 import os
 import re
@@ -17,7 +18,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import TracebackType
-from typing import Final
+from typing import Final, Self
 
 from ivr_consent.cli.check_host import secret_problem
 from ivr_consent.cli.findings import Area, Finding, State
@@ -32,6 +33,9 @@ DEADLINE_S: Final = 2.0
 
 MAX_OUTPUT: Final = 1 << 20
 """Bytes read of a program's answer; a large dialplan's context has some kilobytes."""
+
+MAX_MESSAGES: Final = 100
+"""Messages before the reply to an action; with events switched off there are none."""
 
 MODULES: Final = (
     "res_agi",
@@ -88,10 +92,12 @@ def _server(settings: Settings) -> Iterator[Finding]:
     except TimeoutError:
         yield _finding("FastAGI server", State.PROBLEM, f"{where} does not answer", "systemctl restart ivr-consent")
         return
-    except ConnectionResetError:
+    except (ConnectionResetError, BrokenPipeError):
         found = f"{where} closes at once"
         yield _finding("FastAGI server", State.PROBLEM, found, f"does server.allow name {listen}? is it full?")
         return
+    except ManagerError:
+        echoed = False
     except OSError as error:
         yield _finding("FastAGI server", State.PROBLEM, f"nobody answers on {where} ({error.strerror})", started)
         return
@@ -117,34 +123,48 @@ def _is_our_server(host: str, port: int) -> bool:
     values |= {"dnid": "unknown", "rdnis": "unknown", "context": "check", "extension": "s", "priority": "1"}
     values |= {"enhanced": "0.0", "accountcode": "", "threadid": "0"}
     environment = "".join(f"agi_{name}: {value}\n" for name, value in values.items()) + "\n"
-    with _connect(host, port) as link:
-        link.sendall(environment.encode())
-        line = _receive(link, b"\n", MAX_GREETING)
-        asked = _ECHO.fullmatch(line)
-        if asked is None and not line:
-            raise ConnectionResetError
+    with _Link(host, port) as link:
+        link.send(environment.encode())
+        asked = _ECHO.fullmatch(link.until(b"\n", MAX_GREETING))
         if asked is not None:
-            link.sendall(b"200 result=1 (" + asked[1] + b")\n")
+            link.send(b"200 result=1 (" + asked[1] + b")\n")
         return asked is not None
 
 
-def _connect(host: str, port: int) -> socket.socket:
-    link = socket.create_connection((host, port), timeout=DEADLINE_S)
-    link.settimeout(DEADLINE_S)
-    return link
+class _Link:
+    """A connection on which nothing takes longer than its deadline. Closes itself as a context."""
 
+    def __init__(self, host: str, port: int, tls: ssl.SSLContext | None = None) -> None:
+        self._received = b""
+        self._socket = socket.create_connection((host, port), timeout=DEADLINE_S)
+        if tls is not None:
+            self._socket = tls.wrap_socket(self._socket, server_hostname=host)
 
-def _receive(link: socket.socket, end: bytes, limit: int) -> bytes:
-    """Bytes up to and with ``end``, in time; fewer when the other side closes, or says too much."""
-    until = time.monotonic() + DEADLINE_S
-    received = b""
-    while end not in received and len(received) < limit:
-        link.settimeout(max(until - time.monotonic(), 0.001))
-        chunk = link.recv(65536)
-        if not chunk:
-            break
-        received += chunk
-    return received
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._socket.close()
+
+    def send(self, data: bytes) -> None:
+        self._socket.settimeout(DEADLINE_S)
+        self._socket.sendall(data)
+
+    def until(self, end: bytes, limit: int) -> bytes:
+        """Bytes up to and with ``end``. Raises :class:`TimeoutError`, and :class:`ConnectionResetError` at the end."""
+        deadline = time.monotonic() + DEADLINE_S
+        while end not in self._received:
+            if len(self._received) > limit:
+                raise ManagerError("what answers says too much")
+            self._socket.settimeout(max(deadline - time.monotonic(), 0.001))
+            chunk = self._socket.recv(65536)
+            if not chunk:
+                raise ConnectionResetError(errno.ECONNRESET, "it closes the connection")
+            self._received += chunk
+        text, found, self._received = self._received.partition(end)
+        return text + found
 
 
 def _listener(port: int) -> int | None:
@@ -164,54 +184,37 @@ def _listener(port: int) -> int | None:
 # --- the manager interface --------------------------------------------------------------------------------------
 
 
-class Conversation:
-    """One connection to the manager interface, an action at a time. Closes itself as a context."""
+class LoginRefused(Exception):
+    """The manager interface knows neither this user nor this secret, or not from here."""
 
-    def __init__(self, manager: Manager, secret: str) -> None:
-        self._rest = b""
-        self._link = _connect(manager.host, manager.port)
-        try:
-            if manager.tls:
-                self._link = ssl.create_default_context().wrap_socket(self._link, server_hostname=manager.host)
-            greeting, _, self._rest = _receive(self._link, b"\r\n", MAX_GREETING).partition(b"\r\n")
-            if not greeting.startswith(GREETING):
-                raise ManagerError("what answers is no manager interface")
-            login = {"Username": manager.username, "Secret": secret, "Events": "off"}
-            if self.action("Login", login).get("Response") != "Success":
-                raise PermissionError
-        except BaseException:
-            self._link.close()
-            raise
 
-    def __enter__(self) -> Conversation:
-        return self
+class Conversation(_Link):
+    """One connection to the manager interface, an action at a time."""
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._link.close()
+    def __init__(self, manager: Manager) -> None:
+        super().__init__(manager.host, manager.port, ssl.create_default_context() if manager.tls else None)
+
+    def log_in(self, username: str, secret: str) -> None:
+        """The greeting and the login. Raises :class:`LoginRefused`, :class:`ManagerError`, :class:`OSError`."""
+        if not self.until(b"\r\n", MAX_GREETING).startswith(GREETING):
+            raise ManagerError("what answers is no manager interface")
+        if self.action("Login", {"Username": username, "Secret": secret, "Events": "off"}).get("Response") != "Success":
+            raise LoginRefused
 
     def action(self, name: str, headers: dict[str, str]) -> Headers:
         """Send one action; the headers of its reply."""
         action_id = os.urandom(8).hex()
-        self._link.sendall(encode_action(name, action_id, headers))
-        until = time.monotonic() + DEADLINE_S
-        while time.monotonic() < until:
-            if b"\r\n\r\n" not in self._rest:
-                more = _receive(self._link, b"\r\n\r\n", MAX_MESSAGE)
-                if not more:
-                    raise ManagerError("the manager interface closed the connection")
-                self._rest += more
-                continue
-            message, _, self._rest = self._rest.partition(b"\r\n\r\n")
+        self.send(encode_action(name, action_id, headers))
+        for _ in range(MAX_MESSAGES):
+            message = self.until(b"\r\n\r\n", MAX_MESSAGE).decode("utf-8", "surrogateescape")
             lines: dict[str, list[str]] = {}
-            for line in message.decode("utf-8", "surrogateescape").split("\r\n"):
+            for line in message.strip("\r\n").split("\r\n"):
                 key, _, value = line.partition(": ")
                 lines.setdefault(key, []).append(value)
             reply = Headers(lines)
             if reply.get("ActionID") == action_id and "Response" in reply:
                 return reply
-        raise TimeoutError
+        raise ManagerError("no reply among many messages")
 
 
 def _manager(settings: Settings, program: str) -> tuple[list[Finding], Ask]:
@@ -237,11 +240,12 @@ def _manager(settings: Settings, program: str) -> tuple[list[Finding], Ask]:
     where = f"{manager.host} port {manager.port}"
     include = "include the file that ivr-consent init wrote in manager.conf, then: asterisk -rx 'manager reload'"
     try:
-        with Conversation(manager, path.read_text().strip()) as conversation:
+        with Conversation(manager) as conversation:
+            conversation.log_in(manager.username, path.read_text().strip())
             rows.append(_finding("manager login", State.OK, f"{manager.username} on {where}"))
             allowed = _allowed(conversation)
             rows.append(_write_rights(allowed))
-    except PermissionError:
+    except LoginRefused:
         rows.append(_finding("manager login", State.PROBLEM, f"{where} refuses {manager.username!r}", include))
     except TimeoutError:
         rows.append(_finding("manager login", State.PROBLEM, f"{where} does not answer", "is Asterisk well?"))

@@ -128,7 +128,7 @@ def init(
 
 
 def _configuration(choices: Any) -> tuple[str, Settings]:
-    """Text and meaning of the configuration: of the file that is there, else of a new one, checked before it is made."""
+    """Text and meaning of the configuration: of the file that is there, else of a new one, checked already."""
     import tomllib  # noqa: PLC0415
 
     from ivr_consent import config  # noqa: PLC0415 - pydantic loads slowly

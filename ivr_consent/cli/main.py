@@ -84,8 +84,8 @@ def options(
             "--config",
             metavar="PATH",
             envvar="IVR_CONSENT_CONFIG",
-            help="The configuration. [default: ./ivr-consent.toml where there is one, "
-            "else /etc/ivr-consent/ivr-consent.toml]",
+            help="The configuration; else ./ivr-consent.toml where there is one, "
+            "else /etc/ivr-consent/ivr-consent.toml.",
         ),
     ] = None,
     version: Annotated[

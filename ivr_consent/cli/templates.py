@@ -115,8 +115,8 @@ timeout_seconds = 8
 repeats = 2
 # Where nothing tells when a press began: keys within this time after the question do not count.
 guard_ms = 800
-# Two destinations, "context,extension,priority", if Goto(ivr-consent-line,{choices.line},1) is to route by itself: the same
-# queue with the same priority. Without them, branch in your own dialplan.
+# Two destinations, "context,extension,priority", if Goto(ivr-consent-line,{choices.line},1) is to route by itself:
+# the same queue with the same priority. Without them, branch in your own dialplan.
 # recorded = "queues,{choices.line}-recorded,1"
 # unrecorded = "queues,{choices.line},1"
 

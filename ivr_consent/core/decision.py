@@ -11,7 +11,7 @@ import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, is_dataclass
 from enum import StrEnum
-from typing import Any, Final
+from typing import Any, Final, NoReturn
 
 SCHEMA: Final = 1
 """Version of the decision's fields; a reader refuses what is newer than itself."""
@@ -129,22 +129,27 @@ def _plain(value: Any) -> Any:
 def canonical(payload: Mapping[str, Any]) -> bytes:
     """The one byte form of a payload: JSON, sorted keys, no white space, UTF-8 NFC, no floats (a subset of RFC 8785).
 
-    Raises :class:`TypeError` for floats and for values that are not JSON, :class:`ValueError` for a lone surrogate.
+    Raises :class:`TypeError` for floats, for keys that are not text and for values that are not JSON,
+    :class:`ValueError` for a lone surrogate and for keys beyond ASCII.
     """
-    _refuse_floats(payload)
+    _refuse_unclear(payload)
     text = json.dumps(payload, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
     return unicodedata.normalize("NFC", text).encode("utf-8")
 
 
-def _refuse_floats(value: Any) -> None:
+def _refuse_unclear(value: Any) -> None:
     if isinstance(value, float):
         raise TypeError("a float has no canonical form: use whole milliseconds or a string")
     if isinstance(value, Mapping):
-        for item in value.values():
-            _refuse_floats(item)
+        for key, item in value.items():
+            if not isinstance(key, str):
+                raise TypeError(f"the key {key!r} has no canonical form: use text")
+            if not key.isascii():  # normalising it could change the order of keys, or make two of them one
+                raise ValueError(f"the key {key!r} has no canonical form: use ASCII")
+            _refuse_unclear(item)
     elif isinstance(value, list | tuple):
         for item in value:
-            _refuse_floats(item)
+            _refuse_unclear(item)
 
 
 _MINT: Final = object()
@@ -172,6 +177,9 @@ class Grant:
         if decision.outcome is not Outcome.GRANTED or not decision.purposes_granted:
             raise TypeError("only a granted decision with a purpose makes a Grant")
         return cls(_MINT, decision.call.call_id, sequence, decision.purposes_granted)
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("a Grant is not copied, stored or sent: it proves what this process has just written")
 
     def __repr__(self) -> str:
         return f"Grant(call_id={self.call_id!r}, sequence={self.sequence})"

@@ -80,4 +80,3 @@ class ProtocolError(ConsentError):
 
 class ManagerError(ConsentError):
     """An action on the manager connection had no good end."""
-

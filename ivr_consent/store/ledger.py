@@ -273,8 +273,8 @@ class CallRecord:
         """What became of the recording: ``none``, ``granted`` (not yet started), ``confirmed``, ``ended``, …"""
         if self.decision.outcome != Outcome.GRANTED.value:
             return "none"
-        states = [event.kind.removeprefix("recording_") for event in self.later]
-        return states[-1] if states else "granted"
+        kinds = [event.kind for event in self.later if event.kind != "routed"]
+        return kinds[-1].removeprefix("recording_") if kinds else "granted"
 
 
 class LedgerReader:

@@ -16,8 +16,6 @@ from ivr_consent.store.ledger import CLOSING, CallRecord, Ledger, LedgerReader
 SETTLE_S: Final = 10.0
 """How long an ended recorder may keep its file open; Asterisk closes it within milliseconds."""
 
-POLL_S: Final = 0.1
-
 YOUNG_S: Final = 60.0
 """A granted call younger than this may still be on its way to its recorder (also in another process)."""
 
@@ -37,10 +35,7 @@ def finish_ended(ledger: Ledger, directory: Path, recording_id: str) -> bool:
     if record is None or record.decision.call_id != recording_id or not _open(record):
         log.warning("ended_unknown_recording")
         return False
-    until = time.monotonic() + SETTLE_S
-    while (used := recordings.in_use(directory, recording_id)) is True and time.monotonic() < until:
-        time.sleep(POLL_S)
-    if used is True:
+    if recordings.wait_released(directory, recording_id, SETTLE_S) is False:
         log.warning("recording_still_open", call_id=recording_id)
         return False
     _close(ledger, directory, record)

@@ -12,6 +12,7 @@ import hashlib
 import os
 import re
 import sys
+import time
 import wave
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -25,6 +26,9 @@ SAMPLE_RATE: Final = 8000
 
 CHUNK: Final = 1 << 16
 """Frames handled at once: recordings are streamed, an hour needs no more memory than a minute."""
+
+POLL_S: Final = 0.1
+"""How often open files are looked at while waiting; a look costs some milliseconds."""
 
 _ID: Final = re.compile(r"[0-9a-f]{32}")
 _UNFINISHED: Final = (".raw", "-caller.wav", "-agent.wav")
@@ -100,13 +104,32 @@ def in_use(directory: Path, recording_id: str) -> bool | None:
                 continue
             descriptors = list((process / "fd").iterdir())
         except PermissionError:
-            blind = True
+            blind = blind or not _is_zombie(process)
             continue
         except OSError:
             continue  # the process went away while we looked
         if any(_is_written(process, descriptor, wanted) for descriptor in descriptors):
             return True
     return None if blind else False
+
+
+def _is_zombie(process: Path) -> bool:
+    """A dead process waiting for its parent: it has no files, and nobody may look at them."""
+    try:
+        return (process / "stat").read_text().rpartition(")")[2].split()[0] in "ZX"
+    except (OSError, IndexError):
+        return True  # gone by now
+
+
+def wait_released(directory: Path, recording_id: str, deadline_s: float) -> bool | None:
+    """Block until nobody writes the recording, at most ``deadline_s`` seconds; what :func:`in_use` said last, negated.
+
+    True: seen to be closed; False: still open; ``None``: cannot be seen.
+    """
+    until = time.monotonic() + deadline_s
+    while (used := in_use(directory, recording_id)) is True and time.monotonic() < until:
+        time.sleep(POLL_S)
+    return None if used is None else not used
 
 
 def _is_written(process: Path, descriptor: Path, wanted: set[str]) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sqlite3
 from pathlib import Path
@@ -45,9 +46,7 @@ def open_for_writing(path: Path) -> sqlite3.Connection:
             path, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False, cached_statements=32
         )
     except (OSError, sqlite3.Error) as error:
-        raise LedgerError(
-            f"the log {path} cannot be opened ({error}); create its directory and give it to the service's user"
-        ) from None
+        raise LedgerError(f"the log {path} cannot be opened ({error}); {_remedy(error)}") from None
     try:
         _check_identity(connection, path)
         connection.execute("PRAGMA journal_mode=WAL")
@@ -62,13 +61,17 @@ def open_for_writing(path: Path) -> sqlite3.Connection:
         connection.execute("COMMIT")
     except sqlite3.Error as error:
         connection.close()
-        raise LedgerError(
-            f"the log {path} cannot be written ({error}); look for a full or read-only disk and the file's owner"
-        ) from None
+        raise LedgerError(f"the log {path} cannot be written ({error}); {_remedy(error)}") from None
     except LedgerError:
         connection.close()
         raise
     return connection
+
+
+def _remedy(error: Exception) -> str:
+    if isinstance(error, OSError) and error.errno == errno.ENOENT:
+        return "create its directory and give it to the service's user"
+    return "look for a full or read-only disk, and for the file's owner: it must be the service's user"
 
 
 def open_for_reading(path: Path) -> sqlite3.Connection:

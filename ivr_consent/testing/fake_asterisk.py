@@ -23,7 +23,7 @@ from array import array
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, Final
+from typing import IO, Final, cast
 
 from ivr_consent.pbx.asterisk import variables
 
@@ -86,9 +86,11 @@ class _Waiter:
 class FakeAsterisk:
     """Places calls to one FastAGI server.
 
-    ``sounds`` is where prompts with a relative path are. ``exit_on_hangup`` is what our include sets
-    (AGIEXITONHANGUP=yes): when the caller hangs up, Asterisk leaves AGI; without it, the session goes on with a dead
-    channel. ``lease_s`` is the absolute timeout round AGI(), ``local_host`` the address to connect from.
+    ``sounds`` is where prompts with a relative path are, ``monitor`` where recordings with one go. ``exit_on_hangup``
+    is what our include sets (AGIEXITONHANGUP=yes): when the caller hangs up, Asterisk leaves AGI; without it, the
+    session goes on with a dead channel. ``lease_s`` is the absolute timeout round AGI(), ``local_host`` the address to
+    connect from. ``speed`` shortens prompts and waits; our server takes a prompt that is faster than it lasts for a
+    forgery.
 
     Use it as an async context manager: on leaving, every caller has hung up and every connection is closed.
     """
@@ -99,12 +101,16 @@ class FakeAsterisk:
         port: int,
         *,
         sounds: Path = Path("/nonexistent"),
+        monitor: Path = Path("/nonexistent"),
         exit_on_hangup: bool = True,
         lease_s: float = LEASE_S,
         local_host: str | None = None,
+        speed: float = 1.0,
     ) -> None:
         self.host, self.port = host, port
-        self.sounds = sounds
+        self.rate = RATE * speed
+        self.speed = speed
+        self.sounds, self.monitor = sounds, monitor
         self.exit_on_hangup = exit_on_hangup
         self.lease_s = lease_s
         self.local_host = local_host
@@ -234,7 +240,7 @@ class FakeCall(asyncio.Protocol):
             raise RuntimeError("the call is not past the gate")
         step = 0.1
         for number in range(math.ceil(seconds / step)):
-            if not self.alive:
+            if self.hung_up:
                 return
             sides = [_tone(hz, int(number * step * RATE), int(step * RATE)) for hz in TALK_HZ]
             for recorder in self.recorders:
@@ -242,6 +248,11 @@ class FakeCall(asyncio.Protocol):
             await asyncio.sleep(step)
 
     # --- what a test looks at ----------------------------------------------------------------------------------------
+
+    @property
+    def hung_up(self) -> bool:
+        """The caller has gone."""
+        return not self.alive
 
     @property
     def result(self) -> str:
@@ -300,42 +311,25 @@ class FakeCall(asyncio.Protocol):
         if self.done.is_set():
             return
         self._set_lease(switch.lease_s)
-        self._transport.write(self._environment(script, arguments))
-
-    def _environment(self, script: str, arguments: tuple[str, ...]) -> bytes:
-        lines = {
-            "network": "yes",
-            "network_script": script,
-            "request": f"agi://{self.switch.host}:{self.switch.port}/{script}",
-            "channel": self.channel,
-            "language": self.language,
-            "type": "PJSIP",
-            "uniqueid": self.uniqueid,
-            "version": self.version,
-            "callerid": self.caller or "unknown",
-            "calleridname": self.name or "unknown",
-            "callingpres": "0",
-            "callingani2": "0",
-            "callington": "0",
-            "callingtns": "0",
-            "dnid": "unknown",
-            "rdnis": "unknown",
-            "context": self.context,
-            "extension": "s",
-            "priority": "15",
-            "enhanced": "0.0",
-            "accountcode": "",
-            "threadid": "140448194393792",
-            **{f"arg_{number}": word for number, word in enumerate(arguments, 1)},
-        }
-        if not script:
-            del lines["network_script"]
-        text = "".join(f"agi_{key}: {value}\n" for key, value in lines.items())
-        return (text + "\n").encode("utf-8", "surrogateescape")
+        self._transport.write(
+            environment(
+                script,
+                arguments,
+                address=f"{switch.host}:{switch.port}",
+                channel=self.channel,
+                uniqueid=self.uniqueid,
+                language=self.language,
+                version=self.version,
+                caller=self.caller,
+                name=self.name,
+                context=self.context,
+            )
+        )
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        self._transport = cast(
+            asyncio.Transport, transport
+        )  # uvloop's is none by its class, and has all of its methods
 
     def data_received(self, data: bytes) -> None:
         at = time.monotonic()
@@ -379,7 +373,7 @@ class FakeCall(asyncio.Protocol):
             self._lease = self._loop.call_later(seconds, self._leased_out)
 
     def _leased_out(self) -> None:
-        """The absolute timeout: with AGIEXITONHANGUP the dialplan goes on in its extension T, the caller still there."""
+        """The absolute timeout: with AGIEXITONHANGUP the dialplan goes on in its extension T, and the caller stays."""
         if not self.switch.exit_on_hangup or self.done.is_set():
             return  # without it a server that hangs holds the call for ever
         self._finish_running("hangup")
@@ -562,7 +556,7 @@ class FakeCall(asyncio.Protocol):
         def happens(what: str, key: str) -> None:
             if what == "key" and key not in escape:
                 return
-            position = offset + int((time.monotonic() - began) * RATE) // FRAME * FRAME
+            position = offset + int((time.monotonic() - began) * self.switch.rate) // FRAME * FRAME
             position = min(position, total)
             self._stop_running()
             if what == "end":
@@ -595,7 +589,7 @@ class FakeCall(asyncio.Protocol):
         if seconds is not None and seconds <= 0:
             happens("end", "")
         elif seconds is not None:
-            self._timer = self._loop.call_later(seconds, happens, "end", "")
+            self._timer = self._loop.call_later(seconds / self.switch.speed, happens, "end", "")
 
     def _stop_running(self) -> None:
         self._running = None
@@ -622,6 +616,7 @@ class FakeCall(asyncio.Protocol):
         if not filename:
             return -1
         options = dict(_option.findall(rest.partition(",")[0]))
+        filename = str(self.switch.monitor / filename)
         recorder = Recorder(hex(next(self._handles)), filename, rest)
         self.variables["MIXMONITOR_FILENAME"] = filename
         if options.get("i"):
@@ -685,6 +680,51 @@ class FakePresses:
 
 
 # --- parts ------------------------------------------------------------------------------------------------------------
+
+
+def environment(
+    script: str = variables.CONSENT_SCRIPT,
+    arguments: tuple[str, ...] = ("support",),
+    *,
+    address: str = "127.0.0.1:4573",
+    channel: str = "PJSIP/phone-00000001",
+    uniqueid: str = "1795300754.9",
+    language: str = "en",
+    version: str = VERSION_22,
+    caller: str = "4512345678",
+    name: str = "unknown",
+    context: str = variables.CONTEXT,
+) -> bytes:
+    """The environment block of a call, as Asterisk writes it: nothing in a value is escaped."""
+    lines = {
+        "network": "yes",
+        "network_script": script,
+        "request": f"agi://{address}/{script}",
+        "channel": channel,
+        "language": language,
+        "type": "PJSIP",
+        "uniqueid": uniqueid,
+        "version": version,
+        "callerid": caller or "unknown",
+        "calleridname": name or "unknown",
+        "callingpres": "0",
+        "callingani2": "0",
+        "callington": "0",
+        "callingtns": "0",
+        "dnid": "unknown",
+        "rdnis": "unknown",
+        "context": context,
+        "extension": "s",
+        "priority": "15",
+        "enhanced": "0.0",
+        "accountcode": "",
+        "threadid": "140448194393792",
+        **{f"arg_{number}": word for number, word in enumerate(arguments, 1)},
+    }
+    if not script:
+        del lines["network_script"]
+    text = "".join(f"agi_{key}: {value}\n" for key, value in lines.items())
+    return (text + "\n").encode("utf-8", "surrogateescape")
 
 
 def _words(line: str) -> list[str]:

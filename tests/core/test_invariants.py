@@ -301,7 +301,7 @@ def _nothing_said_to_nobody(path: Course) -> None:
     gone = [number for number, (_, result) in enumerate(path.steps) if isinstance(result, Gone)]
     if gone:
         later = [step for step, _ in path.steps[gone[0] + 1 :]]
-        assert not any(isinstance(step, Answer | Play | Ask | Record) for step in later), "after a hang-up"
+        assert not any(isinstance(step, Answer | Play | Ask | Record | Route) for step in later), "after a hang-up"
         assert path.ending.outcome is not Outcome.GRANTED
 
 
@@ -314,6 +314,7 @@ def _earned(plan: Plan, steps: tuple[tuple[Step, Result], ...]) -> set[str]:
     yes: set[str] = set()
     no: set[str] = set()
     notice, last = plan.notices[0], ""
+    current: list[str] = []
     for step, result in steps:
         if isinstance(step, Play):
             spoken, prompt = place[step.prompt.path]
@@ -323,9 +324,11 @@ def _earned(plan: Plan, steps: tuple[tuple[Step, Result], ...]) -> set[str]:
             if isinstance(result, Played) and result.samples in prompt.lengths:
                 whole.add(prompt.path)
             last = prompt.path
+            current = [p for p, question in notice.questions.items() if question.path == last] or current
             if isinstance(result, Pressed) and result.key == plan.keys.no:
-                asked = [p for p, question in notice.questions.items() if question.path == prompt.path]
-                no |= set(asked or plan.purposes)
+                # During a question, or the words that lead to it again, no answers that question; else all of them.
+                one = last in {prompt.path for prompt in (*notice.questions.values(), *notice.results.values())}
+                no |= set(current if one else plan.purposes)
         elif isinstance(step, Ask):
             asked = [p for p, question in notice.questions.items() if question.path == last]
             assert asked, "a window only after its question"
@@ -347,10 +350,15 @@ def _earned(plan: Plan, steps: tuple[tuple[Step, Result], ...]) -> set[str]:
 
 TINY = short_plan(segments=1, repeats=1)
 SMALL = short_plan(segments=1, repeats=0, purposes=("training", "quality"), languages=("en", "da"))
+AGAIN = short_plan(segments=1, long=0, repeats=1, purposes=("training", "quality"))
 LARGE = short_plan(segments=3, repeats=2, purposes=("training", "quality"), languages=("en", "da", "de"), long=2)
 
 
-@pytest.mark.parametrize(("plan", "deviations"), [(TINY, 3), (SMALL, 3)], ids=["one purpose", "two of each"])
+@pytest.mark.parametrize(
+    ("plan", "deviations"),
+    [(TINY, 3), (SMALL, 3), (AGAIN, 3)],
+    ids=["one purpose", "two purposes, two languages", "two purposes, asked again"],
+)
 def test_every_caller_and_every_failure(plan: Plan, deviations: int, grants: Grants) -> None:
     """I1, I2, I3, I4 on every path with so many results other than the ordinary one."""
     endings = set()
@@ -441,6 +449,19 @@ def test_another_calls_grant_starts_nothing(grants: Grants) -> None:
     assert not any(isinstance(step, Record) for step, _ in path.steps)
 
 
+def test_a_grant_for_other_purposes_starts_nothing(grants: Grants) -> None:
+    """R4, I1: a grant proves what was granted in this call, not more and not less."""
+
+    def choose(step: Step) -> Result:
+        if isinstance(step, Decide) and step.decision.outcome is Outcome.GRANTED:
+            return Granted(grants[("training",)])
+        return sensible(step, grants)[0]
+
+    course = run(SMALL, choose)
+    assert course.ending.outcome is Outcome.FAILED
+    assert not any(isinstance(step, Record) for step, _ in course.steps)
+
+
 def test_nobody_is_told_anything_after_hanging_up(grants: Grants) -> None:
     """A hang-up while the result is told: the recorder is stopped and read back, and no prompt follows."""
 
@@ -463,6 +484,28 @@ def test_an_unproven_press_never_grants(grants: Grants) -> None:
     assert run(TINY, choose).ending.outcome is Outcome.INVALID
 
 
+@pytest.mark.parametrize("skipped", ["inform", "question"])
+def test_a_flow_that_forgot_the_notice_does_not_grant(
+    skipped: str, grants: Grants, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """I2 has a second lock: were the order of steps ever broken, the yes key would still grant nothing."""
+
+    def inform(flow: Any) -> Iterator[Step]:
+        flow.passes += 1
+        flow.go(Event.INFORMED)
+        yield from ()
+
+    def ask(flow: Any, purpose: str, question: Any) -> Iterator[Step]:
+        question.asked = flow.notice.questions[purpose]
+        flow.go(Event.QUESTIONED)
+        yield from flow.choose(question)
+
+    monkeypatch.setattr(flow_module._Flow, *(("inform", inform) if skipped == "inform" else ("ask", ask)))
+    course = run(TINY, lambda step: sensible(step, grants)[0])
+    assert (course.ending.outcome, course.ending.reason) == (Outcome.FAILED, "notice_not_complete")
+    assert not any(isinstance(step, Record) for step, _ in course.steps)
+
+
 def test_prompts_without_a_length_are_never_heard(grants: Grants) -> None:
     """R6: a prompt with no format cannot be heard to its end; the call is logged and goes on."""
     notice = TINY.notices[0]
@@ -472,6 +515,18 @@ def test_prompts_without_a_length_are_never_heard(grants: Grants) -> None:
         return Played(8000, 1000) if isinstance(step, Play) else sensible(step, grants)[0]
 
     ending = run(replace(TINY, notices=(empty,)), choose).ending
+    assert (ending.outcome, ending.reason) == (Outcome.FAILED, "prompt_not_whole")
+
+
+def test_an_empty_prompt_is_never_heard(grants: Grants) -> None:
+    """I2: a file without a sample is played whole in no time, and says nothing."""
+    notice = TINY.notices[0]
+    empty = tuple(replace(prompt, lengths=frozenset({0})) for prompt in notice.information)
+
+    def choose(step: Step) -> Result:
+        return Played(min(step.prompt.lengths), 0) if isinstance(step, Play) else sensible(step, grants)[0]
+
+    ending = run(replace(TINY, notices=(replace(notice, information=empty),)), choose).ending
     assert (ending.outcome, ending.reason) == (Outcome.FAILED, "prompt_not_whole")
 
 

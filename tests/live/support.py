@@ -36,8 +36,11 @@ from ivr_consent.testing.phone import Call, Phone
 from ivr_consent.testing.rig import Instance, RigUnavailable, Version, skip_or_fail
 from ivr_consent.testing.scenario import Scenario
 
-DEADLINE_S = 20.0
+DEADLINE_S = 30.0
 """For anything a test waits for; on an idle machine it takes milliseconds."""
+
+LONG_CALL_S = 120.0
+"""For a place in a call: a caller who tries every key hears the notice many times."""
 
 AGENT_HZ, UNRECORDED_HZ = 600, 1200
 """The tones of the recorded line's agent and of the unrecorded line's."""
@@ -132,23 +135,30 @@ class Site:
     settings: Settings
     watch: ManagerLink
     server: Server
+    relay: Relay
     calls: list[LiveCall] = field(default_factory=list)
 
     @property
     def recordings(self) -> Path:
         return self.home / "recordings"
 
+    def happened(self, event: Event) -> None:
+        for call in self.calls:
+            call.happened(event)
+
     @contextlib.asynccontextmanager
     async def call(self, number: str = "support", **options: Any) -> AsyncIterator[LiveCall]:
         """A call that has been placed; hung up at the end of the block."""
+        hostile = "raw_from_user" in options or "display_name" in options
         caller = options.pop("from_user", None) or f"45{os.getpid() % 10000:04d}{next(_numbers):04d}"
         async with Phone(("127.0.0.1", self.pbx.sip_port)) as phone:
-            live = LiveCall(self, caller)
+            live = LiveCall(self, caller, hostile)
             self.calls.append(live)
             with DirectoryWatch(self.recordings) as eye:
                 live.eye = eye
                 try:
-                    live.phone = await phone.call(number, from_user=caller, **options)
+                    options = {"from_user": caller} | options
+                    live.phone = await phone.call(number, **options)
                     yield live
                 finally:
                     self.calls.remove(live)
@@ -169,6 +179,8 @@ class LiveCall:
 
     site: Site
     caller: str
+    hostile: bool = False
+    """Whether the caller id is not what we chose: then the call is the next one that begins."""
     executed: list[str] = field(default_factory=list)
     told: dict[str, str] | None = None
     uniqueid: str | None = None
@@ -177,7 +189,8 @@ class LiveCall:
     changed: asyncio.Event = field(default_factory=asyncio.Event)
 
     def happened(self, event: Event) -> None:
-        if self.uniqueid is None and event.headers.one("CallerIDNum") == self.caller:
+        begins = event.name == "Newchannel" and (event.headers.one("Channel") or "").startswith("PJSIP/")
+        if self.uniqueid is None and (begins if self.hostile else event.headers.one("CallerIDNum") == self.caller):
             self.uniqueid = event.headers.one("Uniqueid")
         if event.headers.one("Uniqueid") != self.uniqueid:
             return
@@ -203,7 +216,7 @@ class LiveCall:
 
     async def until(self, what: str, nth: int = 1) -> None:
         """Wait until the n-th command that contains this begins."""
-        async with asyncio.timeout(DEADLINE_S):
+        async with asyncio.timeout(LONG_CALL_S):
             while self.count(what) < nth:
                 self.changed.clear()
                 await self.changed.wait()
@@ -217,6 +230,22 @@ class LiveCall:
         """Wait until this far (seconds) into the n-th choice window."""
         await self.until("WAIT FOR DIGIT", nth)
         await asyncio.sleep(at)  # real time: the window is open
+
+    async def until_window(self, question: str | None, nth: int) -> None:
+        """Wait until the n-th choice window of one purpose's question (or of any) opens."""
+        async with asyncio.timeout(LONG_CALL_S):
+            while True:
+                played = ""
+                opened = 0
+                for command in self.executed:
+                    if command.startswith("STREAM FILE"):
+                        played = command
+                    elif command.startswith("WAIT FOR DIGIT"):
+                        opened += question is None or f'/{question}-question"' in played
+                if opened >= nth:
+                    return
+                self.changed.clear()
+                await self.changed.wait()
 
     async def recorded_line(self) -> None:
         await self.phone.wait_tone(AGENT_HZ, DEADLINE_S)
@@ -236,6 +265,45 @@ class LiveCall:
                 await asyncio.sleep(0.02)  # polling another process's log, with the deadline above
 
 
+class Relay:
+    """Stands between the service and the manager's port, so that a test can cut the link and let it come back."""
+
+    def __init__(self, target: int) -> None:
+        self._target = target
+        self._listener: asyncio.Server | None = None
+        self._links: set[asyncio.StreamWriter] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self.port = free_port()
+
+    async def start(self) -> None:
+        self._listener = await asyncio.start_server(self._link, "127.0.0.1", self.port)
+
+    async def cut(self) -> None:
+        """Close every link and refuse new ones until the next start."""
+        assert self._listener is not None
+        self._listener.close()
+        for writer in list(self._links):
+            writer.transport.abort()
+        for task in list(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def _link(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        there, answer = await asyncio.open_connection("127.0.0.1", self._target)
+        self._links |= {writer, answer}
+        for source, sink in ((reader, answer), (there, writer)):
+            task = asyncio.get_running_loop().create_task(self._pump(source, sink))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+
+    async def _pump(self, source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(OSError):
+            while data := await source.read(65536):
+                sink.write(data)
+        sink.close()
+        self._links.discard(sink)
+
+
 @dataclass
 class Server:
     """``ivr-consent serve`` as a process of its own."""
@@ -253,6 +321,8 @@ class Server:
         return self.log_path.read_text()
 
     async def start(self, *, wait: bool = True) -> None:
+        if self.process is not None:
+            self.process.wait(DEADLINE_S)  # the one before has been stopped or killed
         with self.log_path.open("ab") as log:
             began = log.tell()
             self.process = subprocess.Popen(
@@ -352,13 +422,15 @@ async def site(
             await pbx.start()
         except RigUnavailable as error:
             skip_or_fail(str(error))
-        settings = write_site(home, port, pbx.ami_port if manager else None, lines)
+        relay = Relay(pbx.ami_port)
+        await relay.start()
+        settings = write_site(home, port, relay.port if manager else None, lines)
         await pbx.reload_dialplan(render_include(settings) + render_lines(settings) + DIALPLAN)
         server = Server(home / "ivr-consent.toml")
         watch = ManagerLink("127.0.0.1", pbx.ami_port, "watch", "watch", events="agi,user,call")
-        here = Site(version, home, pbx, settings, watch, server)
+        here = Site(version, home, pbx, settings, watch, server, relay)
         for pattern in ("AGIExecStart", "UserEvent", "Newchannel"):
-            watch.on(pattern, lambda event: [call.happened(event) for call in here.calls])
+            watch.on(pattern, here.happened)
         try:
             await watch.start()
             assert await watch.wait_up(DEADLINE_S)
@@ -369,6 +441,7 @@ async def site(
         finally:
             server.stop()
             await watch.close()
+            await relay.cut()
             await pbx.stop()
 
 

@@ -55,7 +55,7 @@ PRESS_DEADLINE_S: Final = 0.5
 """How long the manager's event of a key press may come after AGI's reply; both are sent at once."""
 
 FILE_DEADLINE_S: Final = 2.0
-"""How long the recorder's file may take to appear; Asterisk creates it within milliseconds."""
+"""How long the recorder's file may take to appear, or to be closed; Asterisk needs milliseconds."""
 
 LEASE_S: Final = 15
 """If we hang, the dialplan takes the call back this long after the end of the step under way (its ``T`` extension)."""
@@ -92,6 +92,14 @@ class FileAppears:
     """Wait until the file exists. Response: Seen."""
 
     path: Path
+    deadline_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Released:
+    """Wait until no process has a file of the recording open for writing. Response: Seen."""
+
+    recording_id: str
     deadline_s: float
 
 
@@ -134,7 +142,7 @@ class Seen:
     yes: bool
 
 
-Request = Send | PressBegan | FileAppears | Discard
+Request = Send | PressBegan | FileAppears | Released | Discard
 Response = Heard | Lost | Began | Seen
 ChannelStep = Answer | Play | Ask | Record | StopRecording | Route
 Performing = Generator[Request, Response, Result]
@@ -325,8 +333,13 @@ class Channel:
 
     def _stop(self, step: StopRecording) -> Performing:
         if self._end is not None:
-            yield Discard(step.recording_id)
-            return Failed("stop_not_sent")
+            # Nothing can be said to the switch any more. A hang-up ends the recorder, else the dialplan stops it; the
+            # switch's open files are the witness.
+            released = yield Released(step.recording_id, FILE_DEADLINE_S)
+            gone = yield Discard(step.recording_id)
+            assert isinstance(released, Seen)
+            assert isinstance(gone, Seen)
+            return Stopped() if released.yes and gone.yes else Failed("stop_not_seen")
         stopped = yield from self._stop_and_discard(step.recording_id)
         return Stopped() if stopped else Failed("stop_not_confirmed")
 

@@ -108,6 +108,9 @@ def _answer(agi: ScriptAGI, site: Site, ledger: Ledger, request: SessionRequest)
             while not request.path.exists() and time.monotonic() < until:
                 time.sleep(FILE_POLL_S)
             return ch.Seen(request.path.exists())
+        case ch.Released():
+            released = recordings.wait_released(site.recordings, request.recording_id, request.deadline_s)
+            return ch.Seen(released is True)
         case ch.Discard():
             return ch.Seen(recordings.discard(site.recordings, request.recording_id))
         case _:

@@ -288,6 +288,13 @@ class _Connection(asyncio.Protocol):
             self.deadline = now + request.deadline_s + 1
             self._look_for(request.path, now + request.deadline_s)
             return None
+        if isinstance(request, ch.Released):
+            self.deadline = now + request.deadline_s + 1
+            waiting = self.loop.run_in_executor(
+                None, recordings.wait_released, self.lines.recordings, request.recording_id, request.deadline_s
+            )
+            waiting.add_done_callback(self._released)
+            return None
         if isinstance(request, ch.Discard):
             return ch.Seen(recordings.discard(self.lines.recordings, request.recording_id))
         if self.server.finish is not None:
@@ -340,6 +347,10 @@ class _Connection(asyncio.Protocol):
             self._resume(ch.Seen(False))
         else:
             self.loop.call_later(FILE_POLL_S, self._look_for, path, until)
+
+    def _released(self, waiting: asyncio.Future[bool | None]) -> None:
+        if isinstance(self.awaiting, ch.Released):
+            self._resume(ch.Seen(waiting.result() is True))
 
     # --- ends ----------------------------------------------------------------------------------
 

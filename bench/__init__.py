@@ -1,0 +1,1 @@
+"""Benchmarks: they print and plot, and never fail for being slow."""

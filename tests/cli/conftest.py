@@ -1,0 +1,42 @@
+"""Fixtures of the command line's tests."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+from tests.cli.support import Place, run
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Place:
+    """A site after init: no audio yet."""
+    made = Place(tmp_path)
+    assert run(*made.init("--example-facts")).exit_code == 0
+    return made
+
+
+@pytest.fixture(scope="session")
+def _built(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Audio of the example site, built once for a test process."""
+    missing = [program for program in ("espeak-ng", "ffmpeg") if shutil.which(program) is None]
+    if missing:
+        reason = f"not installed: {', '.join(missing)}"
+        if os.environ.get("CI") == "true":
+            pytest.fail(reason)
+        pytest.skip(reason)
+    made = Place(tmp_path_factory.mktemp("built"))
+    assert run(*made.init("--example-facts")).exit_code == 0
+    built = run("--config", made.config, "prompts", "build")
+    assert built.exit_code == 0, built.output
+    return made.state / "audio"
+
+
+@pytest.fixture
+def ready(place: Place, _built: Path) -> Place:
+    """A site that can be called."""
+    shutil.copytree(_built, place.state / "audio", dirs_exist_ok=True)
+    return place

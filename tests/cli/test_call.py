@@ -1,0 +1,110 @@
+"""ivr-consent call: a call without a switch, decided and logged as a real one."""
+
+from __future__ import annotations
+
+import shutil
+
+import pytest
+
+from tests.cli.support import Place, run, run_json
+
+
+def test_a_yes_is_played_as_text_and_logged(ready: Place) -> None:
+    result = run("--config", ready.config, "call", "support", "--keys", "1", "--from", "+49301234567")
+    assert result.exit_code == 0
+    assert "[not-started] Nothing is being recorded now." in result.stdout
+    assert "<< key 1 after 1000 ms" in result.stdout
+    assert "decision:   granted (yes_key)" in result.stdout
+    assert "01234567" not in result.stdout
+    (call,) = run_json("--config", ready.config, "log", "list")[1]["calls"]
+    assert call["decision"]["payload"]["call"]["switch"] == "simulated"
+    assert len(call["decision"]["payload"]["call"]["subject_ref"]) == 32
+
+
+@pytest.mark.parametrize(
+    ("options", "outcome", "reason"),
+    [
+        ((), "no_answer", "silence"),
+        (("--keys", "2"), "declined", "no_key"),
+        (("--keys", "9,-,9"), "invalid", "other_key"),
+        (("--keys", "3,1"), "granted", "yes_key"),
+        (("--press-during", "controller:2@500"), "declined", "no_key_during_notice"),
+        (("--hangup-at", "question"), "abandoned", None),
+        (("--hangup-at", "window@300"), "abandoned", None),
+        (("--hangup-at", "rights@100"), "abandoned", None),
+        (("--hangup-at", "answer"), "abandoned", None),
+        (("--press-during", "training-question:1@-100", "--hold", "500", "--keys", "-,-,-"), None, None),
+    ],
+)
+def test_callers_of_every_kind(ready: Place, options: tuple[str, ...], outcome: str | None, reason: str | None) -> None:
+    """R3, R7: a call that ends as a call should is good, also when it is declined."""
+    code, document = run_json("--config", ready.config, "call", "support", "--no-log", *options)
+    assert code == 0
+    assert document["logged"]
+    assert document["decision"]["outcome"] == document["outcome"]
+    assert outcome in (None, document["outcome"])
+    assert reason in (None, document["reason"])
+    assert (document["route"] == "recorded") is (document["outcome"] == "granted")
+    assert document["journal"][0]["step"] == "answer"
+    assert run_json("--config", ready.config, "log", "list")[1]["calls"] == []
+
+
+def test_what_the_caller_never_came_to_is_a_call_not_as_wanted(ready: Place) -> None:
+    code, document = run_json("--config", ready.config, "call", "support", "--no-log", "--keys", "2,1")
+    assert code == 1
+    assert document["undone"] == ["press 1 in window (time 2)"]
+    text = run("--config", ready.config, "call", "support", "--no-log", "--keys", "2,1")
+    assert "the call never came there" in text.stdout
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ("--keys", "11"),
+        ("--keys", "x"),
+        ("--press-during", "controller"),
+        ("--press-during", "nowhere:1"),
+        ("--hangup-at", "no where"),
+        ("--hangup-at", "nowhere"),
+        ("--hold", "0"),
+    ],
+)
+def test_a_wrong_option_is_a_wrong_command_line(ready: Place, options: tuple[str, ...]) -> None:
+    assert run("--config", ready.config, "call", "support", *options).exit_code == 2
+    assert run_json("--config", ready.config, "call", "support", *options)[0] == 2
+
+
+def test_an_unknown_line_names_the_lines(ready: Place) -> None:
+    result = run("--config", ready.config, "call", "sales")
+    assert result.exit_code == 2
+    assert "support" in result.stderr
+
+
+def test_a_line_without_audio_says_how_to_build_it(place: Place) -> None:
+    """R2: not ready is never asked, and the reason is told with its remedy."""
+    result = run("--config", place.config, "call", "support", "--keys", "1")
+    assert result.exit_code == 3
+    assert "ivr-consent prompts build" in result.stderr
+    code, document = run_json("--config", place.config, "call", "support")
+    assert code == 3
+    assert document["error"]["problems"][0]["where"] == "line support"
+
+
+def test_a_prompt_that_was_changed_stops_the_line(ready: Place) -> None:
+    (sound,) = (ready.state / "audio").rglob("retention.ulaw")
+    sound.write_bytes(sound.read_bytes()[:-160])
+    result = run("--config", ready.config, "call", "support", "--keys", "1")
+    assert result.exit_code == 3
+    assert "retention.ulaw" in result.stderr
+    code, document = run_json("--config", ready.config, "prompts", "check")
+    assert code == 3
+    assert not document["lines"][0]["ready"]
+
+
+def test_a_log_that_cannot_be_opened_is_told(ready: Place) -> None:
+    shutil.rmtree(ready.state / "recordings")
+    ready.log.unlink()
+    ready.log.mkdir()
+    result = run("--config", ready.config, "call", "support", "--keys", "1")
+    assert result.exit_code == 5
+    assert "decisions.db" in result.stderr

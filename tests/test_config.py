@@ -1,0 +1,241 @@
+"""The configuration: what is right is read, what is wrong is named by key, with what is allowed and what to do."""
+
+from __future__ import annotations
+
+import hashlib
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from ivr_consent.config import MAX_FILE_BYTES, Keys, Line, Settings, load, parse
+from ivr_consent.core.errors import ConfigurationError, Problem
+
+GOOD = """
+[facts.default]
+controller = "the Example Company"
+
+[lines.support]
+"""
+
+
+def settings(text: str) -> Settings:
+    return parse(tomllib.loads(text), Path("/etc/ivr-consent.toml"), "00")
+
+
+def problems(text: str) -> tuple[Problem, ...]:
+    with pytest.raises(ConfigurationError) as refused:
+        settings(text)
+    return refused.value.problems
+
+
+# --- what is right ----------------------------------------------------------------------------------------------------
+
+
+def test_defaults_are_safe() -> None:
+    """R2, R3: one language, one purpose, loopback, keys that are neither 0 nor #."""
+    found = settings(GOOD)
+    line = found.lines["support"]
+    assert (line.languages, line.purposes, line.retention_days) == (["en"], ["training"], 30)
+    assert (line.timeout_seconds, line.repeats, line.guard_ms) == (8, 2, 800)
+    assert (line.keys.yes, line.keys.no) == ("1", "2")
+    assert (found.server.listen, found.server.allow) == ("127.0.0.1", ["127.0.0.1/32", "::1/128"])
+    assert found.manager is None
+
+
+def test_load_reads_a_file(tmp_path: Path) -> None:
+    """R22: the digest is of the file's bytes."""
+    path = tmp_path / "ivr-consent.toml"
+    path.write_text(GOOD)
+    found = load(path)
+    assert found.sha256 == hashlib.sha256(GOOD.encode()).hexdigest()
+    assert found.path(found.log.path) == tmp_path / "decisions.db"
+    assert found.path(Path("/var/x")) == Path("/var/x")
+
+
+def test_keys_may_be_numbers() -> None:
+    assert settings(GOOD + "keys = { yes = 7, no = 9 }").lines["support"].keys == Keys(yes="7", no="9")
+
+
+def test_both_destinations() -> None:
+    found = settings(GOOD + 'recorded = "queues,support,1"\nunrecorded = "queues,support-unrecorded,start"')
+    assert found.lines["support"].unrecorded == "queues,support-unrecorded,start"
+
+
+def test_facts_of_the_line_go_before_those_of_the_site() -> None:
+    found = settings(
+        '[facts.default]\ncontroller = "A"\nauthority = "B"\nrecipients = "C"\n[facts.da]\nauthority = "D"\n'
+        "[lines.x]\nretention_days = 14\n"
+        '[lines.x.facts.default]\nrecipients = "E"\n[lines.x.facts.da]\ncontroller = "F"'
+    )
+    facts = found.facts_for(found.lines["x"], "da")
+    assert (facts["controller"], facts["authority"], facts["recipients"]) == ("F", "D", "E")
+    assert found.facts_for(found.lines["x"], "sv")["controller"] == "A"
+    assert (facts["retention_days"], facts["key_yes"], facts["key_language"]) == ("14", "1", "5")
+    assert "web_address" not in facts
+
+
+def test_it_is_frozen() -> None:
+    with pytest.raises(ValueError, match="frozen"):
+        settings(GOOD).lines["support"].retention_days = 60  # type: ignore[misc]  # that is what is tested
+
+
+# --- what is wrong ----------------------------------------------------------------------------------------------------
+
+S = "[lines.support]\n"
+WRONG: list[tuple[str, str, str, str, str]] = [
+    # what, text, key, found, allowed or remedy
+    ("no lines", "", "lines", "missing", "add it"),
+    ("empty lines", "[lines]", "lines", "{}", "at least 1"),
+    ("unknown table", S + "[sever]\nport = 1", "sever", "unknown key", "server, manager, log"),
+    ("unknown key of a line", S + "retention = 30", "lines.support.retention", "unknown key", "retention_days"),
+    ("unknown key of the server", S + "[server]\nhost = ''", "server.host", "unknown key", "listen, port"),
+    ("unknown key of keys", S + "keys = { ja = '1' }", "lines.support.keys.ja", "unknown key", "yes, no"),
+    ("unknown fact", S + "[facts.default]\nboss = 'x'", "facts.default.boss", "unknown key", "controller"),
+    ("reserved source", S + "[source]", "source", "unknown key", "remove"),
+    ("reserved digest", "sha256 = 'x'\n" + S, "sha256", "unknown key", "remove"),
+    ("name of a line", '[lines."a b"]', "lines", "'a b'", "letters, digits"),
+    ("name of a line with a path", '[lines."../x"]', "lines", "'../x'", "letters, digits"),
+    ("name of a line too long", f"[lines.{'a' * 41}]", "lines", "aaa", "letters, digits"),
+    ("key 0", S + "keys = { yes = '0' }", "lines.support.keys.yes", "'0'", "neither 0 nor #"),
+    ("key #", S + "keys = { no = '#' }", "lines.support.keys.no", "'#'", "neither 0 nor #"),
+    ("two digits", S + "keys = { no = 12 }", "lines.support.keys.no", "12", "neither 0 nor #"),
+    ("true as key", S + "keys = { no = true }", "lines.support.keys.no", "True", "string"),
+    ("one key for two things", S + "keys = { yes = '2' }", "lines.support.keys", "two things", "a key of its own"),
+    ("no languages", S + "languages = []", "lines.support.languages", "[]", "at least 1"),
+    ("ten languages", S + f"languages = {['en'] * 10}", "lines.support.languages", "'en'", "at most 9"),
+    ("a language by name", S + "languages = ['english please']", "lines.support.languages", "english", '"da"'),
+    ("a language twice", S + "languages = ['da', 'da']", "lines.support.languages", "twice", "once"),
+    ("no purposes", S + "purposes = []", "lines.support.purposes", "[]", "at least 1"),
+    ("a purpose with capitals", S + "purposes = ['Training']", "lines.support.purposes", "Training", "[[purposes]]"),
+    ("a purpose twice", S + "purposes = ['a', 'a']", "lines.support.purposes", "twice", "once"),
+    ("purposes as text", S + "purposes = 'training'", "lines.support.purposes", "'training'", "list"),
+    ("notice as path", S + "notice = '../x'", "lines.support.notice", "'../x'", "without .toml"),
+    ("retention 0", S + "retention_days = 0", "lines.support.retention_days", "0", "greater than or equal to 1"),
+    ("retention for ever", S + "retention_days = 99999", "lines.support.retention_days", "99999", "3650"),
+    ("retention as text", S + "retention_days = '30'", "lines.support.retention_days", "'30'", "integer"),
+    ("retention a fraction", S + "retention_days = 30.0", "lines.support.retention_days", "30.0", "integer"),
+    ("timeout too short", S + "timeout_seconds = 2", "lines.support.timeout_seconds", "2", "3"),
+    ("timeout too long", S + "timeout_seconds = 31", "lines.support.timeout_seconds", "31", "30"),
+    ("repeats below zero", S + "repeats = -1", "lines.support.repeats", "-1", "0"),
+    ("repeats without end", S + "repeats = 6", "lines.support.repeats", "6", "5"),
+    ("guard too short", S + "guard_ms = 100", "lines.support.guard_ms", "100", "300"),
+    ("one destination", S + "recorded = 'a,b,1'", "lines.support", "only one destination", "both"),
+    (
+        "the same destination",
+        S + "recorded = 'a,b,1'\nunrecorded = 'a,b,1'",
+        "lines.support",
+        "the same place",
+        "a place of its own",
+    ),
+    ("half a destination", S + "recorded = 'a,b'", "lines.support.recorded", "'a,b'", "queues,support,1"),
+    (
+        "a destination with a variable",
+        S + "recorded = 'a,${EXTEN},1'",
+        "lines.support.recorded",
+        "EXTEN",
+        "queues,support,1",
+    ),
+    ("a second line in a destination", S + 'recorded = "a,b,1\\n"', "lines.support.recorded", "a,b,1", "queues"),
+    ("port 0", S + "[server]\nport = 0", "server.port", "0", "1"),
+    ("a name to listen on", S + "[server]\nlisten = 'localhost'", "server.listen", "'localhost'", "127.0.0.1"),
+    ("no network", S + "[server]\nallow = ['x']", "server.allow", "'x'", "192.0.2.10/32"),
+    ("everybody", S + "[server]\nallow = ['0.0.0.0/0']", "server.allow", "everyone", "switch's own address"),
+    ("everybody by IPv6", S + "[server]\nallow = ['::/0']", "server.allow", "everyone", "switch's own address"),
+    (
+        "listens to the world, admits nobody",
+        S + "[server]\nlisten = '0.0.0.0'",
+        "server",
+        "only loopback",
+        "name the switch's address",
+    ),
+    ("user with a line break", S + '[manager]\nusername = "a\\nb"', "manager.username", "'a", "pattern"),
+    ("tls as a word", S + "[manager]\ntls = 'yes'", "manager.tls", "'yes'", "boolean"),
+    ("path a number", S + "[log]\npath = 1", "log.path", "1", "path"),
+    ("facts of no language", S + "[facts.danish]\ncontroller = 'x'", "facts", "'danish'", "[facts.default]"),
+    ("a brace in a fact", S + "[facts.da]\ncontroller = '{x}'", "facts.da.controller", "brace", "plain words"),
+    (
+        "a line break in a fact",
+        S + '[facts.da]\ncontroller = "a\\nb"',
+        "facts.da.controller",
+        "control character",
+        "plain words",
+    ),
+    ("an empty fact", S + "[facts.da]\ncontroller = ''", "facts.da.controller", "''", "at least 1"),
+    ("another switch", "switch = 'cisco'\n" + S, "switch", "'cisco'", "'asterisk'"),
+    ("speed of a voice", S + "[prompts.voices.da]\nspeed = 9", "prompts.voices.da.speed", "9", "80"),
+    ("an empty command", S + "[prompts.voices.da]\ncommand = []", "prompts.voices.da.command", "[]", "at least 1"),
+    ("a line that is a text", "[lines]\nsupport = 'x'", "lines.support", "'x'", "dictionary"),
+]
+
+
+@pytest.mark.parametrize(("text", "key", "found", "remedy"), [row[1:] for row in WRONG], ids=[row[0] for row in WRONG])
+def test_what_is_wrong_is_named(text: str, key: str, found: str, remedy: str) -> None:
+    """Key, what was found, what is allowed or to be done."""
+    (problem,) = problems(text)
+    assert problem.where == f"/etc/ivr-consent.toml: {key}"
+    assert found in problem.found
+    assert remedy in problem.remedy
+    assert "\n" not in str(problem)
+    assert "pydantic" not in str(problem)
+
+
+def test_every_fault_is_told_at_once() -> None:
+    found = problems(S + "retention_days = 0\nrepeats = 9\n[server]\nport = 0\n[sever]")
+    assert len(found) == 4
+
+
+def test_what_was_found_is_shown_without_control_characters() -> None:
+    """I6: a terminal shows the problem, it does not obey it."""
+    (problem,) = problems(S + 'languages = ["\\u001b[31m"]')
+    assert problem.found.isprintable()
+
+
+def test_what_was_found_is_shown_shortened() -> None:
+    (problem,) = problems(S + f"notice = '{'A' * 500}'")
+    assert len(problem.found) < 200
+
+
+# --- files that cannot be read ----------------------------------------------------------------------------------------
+
+
+def refused(path: Path) -> Problem:
+    with pytest.raises(ConfigurationError) as error:
+        load(path)
+    (problem,) = error.value.problems
+    assert str(path) in problem.where
+    return problem
+
+
+def test_no_file(tmp_path: Path) -> None:
+    assert "ivr-consent init" in refused(tmp_path / "missing.toml").remedy
+
+
+def test_a_directory(tmp_path: Path) -> None:
+    assert "cannot be read" in refused(tmp_path).found
+
+
+def test_not_utf8(tmp_path: Path) -> None:
+    path = tmp_path / "x.toml"
+    path.write_bytes(b"[lines.a]\n# \xe6\n")
+    problem = refused(path)
+    assert "not UTF-8 at byte 12" in problem.found
+    assert "UTF-8" in problem.remedy
+
+
+def test_not_toml(tmp_path: Path) -> None:
+    path = tmp_path / "x.toml"
+    path.write_text("[lines.a\n")
+    assert "line 1" in refused(path).found
+
+
+def test_too_large(tmp_path: Path) -> None:
+    path = tmp_path / "x.toml"
+    path.write_text("#" * (MAX_FILE_BYTES + 1))
+    assert "1 MiB" in refused(path).found
+
+
+def test_every_key_of_a_line_is_documented_by_its_name() -> None:
+    """The list of allowed keys in a problem is the whole list."""
+    (problem,) = problems(S + "x = 1")
+    assert all(name in problem.remedy for name in Line.model_fields)

@@ -1,0 +1,190 @@
+"""The layout's rules, read from the source: which way imports point, who makes a Grant, who commands a recorder."""
+
+from __future__ import annotations
+
+import ast
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import ivr_consent
+
+PACKAGE = Path(ivr_consent.__file__).parent
+MODULES = sorted(PACKAGE.rglob("*.py"))
+
+CLOCKS_AND_IO = {
+    "asyncio",
+    "datetime",
+    "io",
+    "logging",
+    "os",
+    "pathlib",
+    "queue",
+    "random",
+    "secrets",
+    "select",
+    "shutil",
+    "signal",
+    "socket",
+    "sqlite3",
+    "subprocess",
+    "tempfile",
+    "threading",
+    "time",
+}
+
+LAYERS = (
+    ("core",),
+    ("config",),
+    ("store", "audio"),
+    ("site",),
+    ("pbx",),
+    ("service", "recordings"),
+    ("testing",),
+    ("console",),
+    ("cli",),
+)
+"""From the innermost outwards; a module imports from its own layer and from those before it."""
+
+
+def name(path: Path) -> str:
+    return ".".join(("ivr_consent", *path.relative_to(PACKAGE).with_suffix("").parts)).removesuffix(".__init__")
+
+
+def imports(path: Path) -> Iterator[str]:
+    """Full names of all that a module imports, wherever in it the import stands."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative import"
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def layer(module: str) -> int | None:
+    part = module.split(".")[1] if "." in module else ""
+    return next((number for number, parts in enumerate(LAYERS) if part in parts), None)
+
+
+def under(*parts: str) -> list[Path]:
+    folder = PACKAGE.joinpath(*parts)
+    return [path for path in MODULES if folder in path.parents]
+
+
+def test_the_walk_finds_the_package() -> None:
+    assert len(under("core")) > 5
+    assert "ivr_consent.core.flow" in {name(path) for path in MODULES}
+
+
+@pytest.mark.parametrize("path", under("core"), ids=name)
+def test_core_is_pure(path: Path) -> None:
+    """No clock, no input or output, no third party, nothing of ours outside of core."""
+    for imported in imports(path):
+        top = imported.partition(".")[0]
+        if top == "ivr_consent":
+            assert imported.startswith("ivr_consent.core."), f"core imports {imported}"
+        else:
+            assert top in sys.stdlib_module_names, f"core imports {imported}, which is a third party's"
+            assert top not in CLOCKS_AND_IO, f"core imports {imported}"
+
+
+@pytest.mark.parametrize("path", under("core"), ids=name)
+def test_core_neither_opens_nor_prints(path: Path) -> None:
+    calls = {
+        node.func.id
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)
+    }
+    assert not calls & {"open", "print", "input", "exec", "eval", "__import__"}
+
+
+@pytest.mark.parametrize("path", MODULES, ids=name)
+def test_arrows_point_inwards(path: Path) -> None:
+    own = layer(name(path))
+    assert own is not None or path.parent == PACKAGE, f"{name(path)} has no layer: add it to LAYERS"
+    for imported in imports(path):
+        if imported.startswith("ivr_consent.") and own is not None:
+            other = layer(imported)
+            assert other is None or other <= own, f"{name(path)} imports {imported}"
+
+
+@pytest.mark.parametrize("path", under("pbx"), ids=name)
+def test_a_switch_knows_neither_the_command_line_nor_the_harness(path: Path) -> None:
+    for imported in imports(path):
+        assert not imported.startswith(("ivr_consent.cli", "ivr_consent.testing", "ivr_consent.service"))
+
+
+@pytest.mark.parametrize("path", under("pbx", "asterisk"), ids=name)
+def test_a_switch_does_not_know_another(path: Path) -> None:
+    for imported in imports(path):
+        assert not imported.startswith(("ivr_consent.pbx.simulated", "ivr_consent.pbx.freeswitch"))
+
+
+def test_only_the_ledger_makes_a_grant() -> None:
+    """I1: no other module names the mint, nor the constructor."""
+    users = set()
+    for path in MODULES:
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Attribute) and node.attr == "minted_by_ledger":
+                users.add(name(path))
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "Grant":
+                users.add(name(path))
+            if isinstance(node, ast.Name) and node.id == "_MINT" and name(path) != "ivr_consent.core.decision":
+                users.add(name(path))
+    assert users == {"ivr_consent.store.ledger"}
+
+
+def test_only_the_flow_asks_for_the_recorder() -> None:
+    """I1: the Record step is made in one place."""
+    makers = {
+        name(path)
+        for path in MODULES
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "Record"
+    }
+    assert makers == {"ivr_consent.core.flow"}
+
+
+def strings(path: Path) -> Iterator[str]:
+    """Texts of a module that are values: docstrings and other loose strings are not."""
+    tree = ast.parse(path.read_text())
+    loose = {
+        id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
+    }
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in loose:
+            yield node.value
+
+
+RECORDER_COMMANDS = ("mixmonitor", "uuid_record", "record_session")
+
+
+@pytest.mark.parametrize("path", [path for path in MODULES if "testing" not in path.parts], ids=name)
+def test_only_the_channel_commands_a_recorder(path: Path) -> None:
+    """I1: the name of a recorder's command is a value in one module alone, beside our variables' names and the name
+    of Asterisk's module."""
+    commands = [
+        text
+        for text in strings(path)
+        if any(command in text.lower().replace("app_mixmonitor", "") for command in RECORDER_COMMANDS)
+        and not text.startswith("IVR_CONSENT_")
+    ]
+    if name(path) == "ivr_consent.pbx.asterisk.channel":
+        assert sorted(commands) == ["${MIXMONITOR(", "MixMonitor", "StopMixMonitor"]
+    else:
+        assert commands == []
+
+
+def test_the_recorder_is_started_in_one_place() -> None:
+    """I1: one call says MixMonitor, inside the function that takes a Record step."""
+    tree = ast.parse((PACKAGE / "pbx" / "asterisk" / "channel.py").read_text())
+    places = [
+        function.name
+        for function in ast.walk(tree)
+        if isinstance(function, ast.FunctionDef)
+        for node in ast.walk(function)
+        if isinstance(node, ast.Constant) and node.value == "MixMonitor"
+    ]
+    assert places == ["_record"]
