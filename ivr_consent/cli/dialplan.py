@@ -17,13 +17,20 @@ def dialplan(
         Path | None,
         typer.Option(metavar="DIR", help="Write the files there; over those that this command wrote, and no others."),
     ] = None,
+    script: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="PATH",
+            help="For a site without the server: the absolute path of ivr-consent-agi, which the gate runs instead.",
+        ),
+    ] = None,
     json: Json = False,
 ) -> None:
     """Print the dialplan of the configuration, or write it into files."""
     settings = of(context).settings()
     from ivr_consent.pbx.asterisk.dialplan import render_files  # noqa: PLC0415 - no other verb needs it
 
-    rendered = render_files(settings)
+    rendered = render_files(settings, script)
     if write is None:
         if json:
             print_json({"ok": True, "files": rendered})

@@ -15,6 +15,7 @@ from ivr_consent.cli.call import call
 from ivr_consent.cli.check import check
 from ivr_consent.cli.dialplan import dialplan
 from ivr_consent.cli.init import init
+from ivr_consent.cli.run import run
 from ivr_consent.cli.serve import serve
 from ivr_consent.cli.terminal import EPILOG, Exit, Globals, config_path, print_json, tell
 from ivr_consent.core.errors import ConsentError
@@ -63,6 +64,7 @@ app = typer.Typer(
 app.command("init")(init)
 app.command("check")(check)
 app.command("serve")(serve)
+app.command("run")(run)
 app.command("call")(call)
 app.command("dialplan")(dialplan)
 app.add_typer(log.app, name="log")

@@ -181,6 +181,15 @@ def test_evidence_of_a_hang_up_in_the_notice(ledger: Ledger) -> None:
     assert made.answers[0].answer == "not_asked"
 
 
+def test_a_replay_that_was_cut_short_is_not_complete(ledger: Ledger) -> None:
+    """I2, R22: the last playing counts, also where an earlier one was whole."""
+    made = decision(call(ledger, ONE, press("3"), Action(During("notice-2", nth=2, at_ms=250), HangUp())))
+    assert made.notice is not None
+    heard = [(s.samples_played, s.complete, s.times) for s in made.notice.segments]
+    assert heard == [(8000, True, 2), (2000, False, 2), (8000, True, 1)]
+    assert not made.notice.complete
+
+
 def test_who_was_asked_and_hung_up_was_not_not_asked(ledger: Ledger) -> None:
     """R7: the log does not say "not asked" of somebody who was."""
     for place in (InWindow(at_ms=100), During("training-question", at_ms=100)):

@@ -189,8 +189,9 @@ class LiveCall:
     changed: asyncio.Event = field(default_factory=asyncio.Event)
 
     def happened(self, event: Event) -> None:
-        begins = event.name == "Newchannel" and (event.headers.one("Channel") or "").startswith("PJSIP/")
-        if self.uniqueid is None and (begins if self.hostile else event.headers.one("CallerIDNum") == self.caller):
+        # A hostile caller id breaks the events themselves, until the dialplan has cleaned it before AGI().
+        begins = event.name == "AGIExecStart" if self.hostile else event.headers.one("CallerIDNum") == self.caller
+        if self.uniqueid is None and begins:
             self.uniqueid = event.headers.one("Uniqueid")
         if event.headers.one("Uniqueid") != self.uniqueid:
             return

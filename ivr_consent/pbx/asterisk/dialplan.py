@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 import ipaddress
+import re
+from pathlib import Path
 from typing import Final
 
 from ivr_consent.config import DIALPLAN_PLACE, LINE_NAME, Line, Settings
 from ivr_consent.core.decision import Outcome
 from ivr_consent.core.errors import ConfigurationError, ConsentError, Problem
-from ivr_consent.pbx.asterisk.variables import CONTEXT, RESULT
+from ivr_consent.pbx.asterisk.variables import (
+    CONFIGURATION_ARGUMENT,
+    CONSENT_SCRIPT,
+    CONTEXT,
+    ENDED_ARGUMENT,
+    ENDED_SCRIPT,
+    RESULT,
+)
 from ivr_consent.site import shipped
 
 INCLUDE_FILE: Final = "extensions_consent.conf"
@@ -26,6 +35,8 @@ MARK_WITHIN: Final = 2000
 SHIPPED_ADDRESS: Final = "agi://127.0.0.1:4573/"
 """The address in the shipped file; nothing else in it is replaced."""
 
+_PLAIN_PATH: Final = re.compile(r"/[A-Za-z0-9_./-]+")
+
 SPECIAL_EXTENSIONS: Final = frozenset({"a", "e", "fax", "h", "i", "o", "s", "t", "T"})
 """Extensions that Asterisk goes to of itself: a line of such a name would be called by nobody."""
 
@@ -39,16 +50,32 @@ def address(settings: Settings) -> str:
     return f"agi://{host}:{settings.server.port}/"
 
 
-def render_include(settings: Settings) -> str:
-    """The gate with the configured address. Raises :class:`ConsentError` when the shipped file is not as it was."""
+def render_include(settings: Settings, script: Path | None = None) -> str:
+    """The gate, with the configured address of the server, or with the classic AGI script instead of a server.
+
+    ``script`` is the absolute path of ``ivr-consent-agi``. Raises :class:`ConsentError` when the shipped file is not
+    as it was, or a path cannot stand in a dialplan.
+    """
     path = shipped("dialplan") / INCLUDE_FILE
     try:
         text = path.read_text(encoding="utf-8")
     except OSError as error:
         raise ConsentError(f"{path} cannot be read ({error.strerror}); install ivr-consent again") from None
-    if not is_ours(text) or SHIPPED_ADDRESS not in text or text.count(SHIPPED_ADDRESS) != text.count("agi://"):
+    calls = (f"AGI({SHIPPED_ADDRESS}{CONSENT_SCRIPT},", f"AGI({SHIPPED_ADDRESS}{ENDED_SCRIPT},")
+    if not is_ours(text) or any(text.count(call) != 1 for call in calls) or text.count("agi://") != len(calls):
         raise ConsentError(f"{path} has been changed; install ivr-consent again")
-    return text.replace(SHIPPED_ADDRESS, address(settings))
+    if script is None:
+        return text.replace(SHIPPED_ADDRESS, address(settings))
+    for needed in (script, settings.source):
+        if not _PLAIN_PATH.fullmatch(str(needed)):
+            raise ConsentError(f"{needed} cannot stand in a dialplan; use a path of letters, digits and / . _ -")
+    # The configuration comes last, after what the gate passes: an argument of the process, not of the session.
+    call, ended = (f"AGI({script},", f"AGI({script},{ENDED_ARGUMENT},")
+    lines = []
+    for line in text.replace(calls[0], call).replace(calls[1], ended).splitlines(keepends=True):
+        ours = f"AGI({script}," in line
+        lines.append(f"{line.rstrip()[:-1]},{CONFIGURATION_ARGUMENT}{settings.source})\n" if ours else line)
+    return "".join(lines)
 
 
 def render_lines(settings: Settings) -> str:
@@ -92,9 +119,9 @@ def _extension(settings: Settings, name: str, line: Line, recorded: str, unrecor
     )
 
 
-def render_files(settings: Settings) -> dict[str, str]:
-    """Every file of ours for the dialplan, by its name."""
-    return {INCLUDE_FILE: render_include(settings), LINES_FILE: render_lines(settings)}
+def render_files(settings: Settings, script: Path | None = None) -> dict[str, str]:
+    """Every file of ours for the dialplan, by its name; see :func:`render_include`."""
+    return {INCLUDE_FILE: render_include(settings, script), LINES_FILE: render_lines(settings)}
 
 
 def is_ours(text: str) -> bool:

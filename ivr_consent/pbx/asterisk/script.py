@@ -23,12 +23,13 @@ from ivr_consent.logs import configure_logging
 from ivr_consent.pbx.asterisk import channel as ch
 from ivr_consent.pbx.asterisk.hardened import AGIReplyTimeout, AGIStreamBroken, ScriptAGI
 from ivr_consent.pbx.asterisk.session import SessionRequest, SessionResponse, Summary, session
+from ivr_consent.pbx.asterisk.variables import CONFIGURATION_ARGUMENT
 from ivr_consent.site import Site, load_site
 from ivr_consent.store import lifecycle, recordings
 from ivr_consent.store.ledger import Ledger
 
 CONFIGURATION: Final = Path("/etc/ivr-consent/ivr-consent.toml")
-"""Read where ``IVR_CONSENT_CONFIG`` names no other."""
+"""Read where neither the dialplan (``--config=PATH``) nor ``IVR_CONSENT_CONFIG`` names another."""
 
 FILE_POLL_S: Final = 0.02
 
@@ -64,7 +65,7 @@ def main() -> int:
 
 
 def _serve(agi: ScriptAGI) -> Summary:
-    settings = config.load(Path(os.environ.get("IVR_CONSENT_CONFIG", CONFIGURATION)))
+    settings = config.load(_configuration(sys.argv[1:]))
     site = load_site(settings)
     recordings.prepare(site.recordings)
     ledger = Ledger(settings.path(settings.log.path))
@@ -72,6 +73,14 @@ def _serve(agi: ScriptAGI) -> Summary:
         return _drive(agi, site, ledger)
     finally:
         ledger.close()
+
+
+def _configuration(arguments: list[str]) -> Path:
+    """Which configuration: the dialplan's own word comes with the process, where no caller can reach it."""
+    for argument in arguments:
+        if argument.startswith(CONFIGURATION_ARGUMENT):
+            return Path(argument.removeprefix(CONFIGURATION_ARGUMENT))
+    return Path(os.environ.get("IVR_CONSENT_CONFIG", CONFIGURATION))
 
 
 def _drive(agi: ScriptAGI, site: Site, ledger: Ledger) -> Summary:

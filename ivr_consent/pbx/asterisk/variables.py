@@ -25,3 +25,6 @@ ENDED_SCRIPT: Final = "ended"
 
 ENDED_ARGUMENT: Final = "--ended"
 """Likewise for the classic script, before the id: no line can have this name."""
+
+CONFIGURATION_ARGUMENT: Final = "--config="
+"""Before the configuration's path among the classic script's arguments, where it is not the default one."""
