@@ -33,7 +33,7 @@ class Call(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast(asyncio.Transport, transport)  # uvloop has a class of its own
-        transport.write(ENVIRONMENT)
+        self.transport.write(ENVIRONMENT)
 
     def data_received(self, data: bytes) -> None:
         self.rest += data

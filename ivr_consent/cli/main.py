@@ -19,6 +19,7 @@ from ivr_consent.cli.run import run
 from ivr_consent.cli.serve import serve
 from ivr_consent.cli.terminal import EPILOG, Exit, Globals, config_path, print_json, tell
 from ivr_consent.core.errors import ConsentError
+from ivr_consent.logs import configure_logging
 
 
 class Command(TyperGroup):
@@ -95,6 +96,7 @@ def options(
     ] = False,
 ) -> None:
     """Options of every verb."""
+    configure_logging()  # to standard error: standard output is for answers
     context.obj = Globals(config_path(config))
 
 

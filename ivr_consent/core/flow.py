@@ -18,6 +18,7 @@ from ivr_consent.core.decision import (
     Outcome,
     SegmentEvidence,
 )
+from ivr_consent.core.notice import ELEMENTS
 from ivr_consent.core.states import Event, State, advance
 from ivr_consent.core.steps import (
     Answer,
@@ -334,9 +335,12 @@ class _Flow:
     def record(self, grant: Grant) -> Generator[Step, Result, Ending]:
         result = yield Record(grant)
         if isinstance(result, NotConfirmed):
-            yield Note(
-                self.call, "recording_not_confirmed", {"reason": result.reason, "route": Destination.UNRECORDED.value}
-            )
+            details: dict[str, str | int | bool | None] = {
+                "reason": result.reason,
+                "stop_confirmed": result.stopped,
+                "route": Destination.UNRECORDED.value,
+            }
+            yield Note(self.call, "recording_not_confirmed", details)
             self.go(Event.NOT_CONFIRMED)
             return (yield from self.tell_and_route_unrecorded(Outcome.FAILED, result.reason, logged=True))
         if not isinstance(result, Recording):
@@ -464,14 +468,19 @@ class _Flow:
         return tuple(purpose for purpose, question in self.questions.items() if question.answer == "granted")
 
     def may_grant(self, purposes: tuple[str, ...]) -> bool:
-        """I2: every mandatory segment and the question of each purpose heard to the end, in this language."""
+        """I2: all twelve elements, every segment and each purpose's question, heard to the end in this language."""
         needed = [*self.notice.information, *(self.notice.questions[purpose] for purpose in purposes)]
         language = self.notice.language
-        return bool(purposes) and all(
-            (heard := self.heard.get((language, prompt.id))) is not None
-            and heard.complete
-            and heard.samples == heard.total > 0
-            for prompt in needed
+        said = {number for prompt in needed for number in prompt.elements}
+        return (
+            bool(purposes)
+            and said >= ELEMENTS.keys()
+            and all(
+                (heard := self.heard.get((language, prompt.id))) is not None
+                and heard.complete
+                and heard.samples == heard.total > 0
+                for prompt in needed
+            )
         )
 
     def proves(self, grant: Grant, purposes: tuple[str, ...]) -> bool:

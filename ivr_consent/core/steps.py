@@ -186,9 +186,10 @@ class Recording:
 
 @dataclass(frozen=True, slots=True)
 class NotConfirmed:
-    """The recorder could not be confirmed; the channel has stopped whatever may run."""
+    """The recorder could not be confirmed. ``stopped``: whatever may have run was stopped, and read back so."""
 
     reason: str
+    stopped: bool = False
 
 
 @dataclass(frozen=True, slots=True)

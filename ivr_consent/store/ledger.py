@@ -18,6 +18,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
+import structlog
+
 from ivr_consent.core.decision import Decision, Grant, Outcome, canonical
 from ivr_consent.core.errors import LedgerError
 from ivr_consent.core.steps import Failed, Granted, Logged
@@ -44,6 +46,8 @@ CLOSING: Final = (
     "grant_void",
 )
 """Kinds of events after which nothing more is expected of a granted call's recording."""
+
+log = structlog.get_logger()
 
 Written = Granted | Logged | Failed
 Dispatch = Callable[[list[Callable[[], None]]], None]
@@ -171,7 +175,13 @@ class Ledger:
             self._unwritten.clear()
             batch = [ticket for ticket in late + batch if not (ticket.abandoned and ticket.grants)]
             if batch:
-                self._dispatch(self._commit(batch))
+                self._dispatch_safely(self._commit(batch))
+
+    def _dispatch_safely(self, callbacks: list[Callable[[], None]]) -> None:
+        try:
+            self._dispatch(callbacks)
+        except Exception:  # nobody there to be told (a loop that closed): the log itself goes on
+            log.exception("ledger_callbacks_lost", count=len(callbacks))
 
     def _commit(self, batch: list[Ticket]) -> list[Callable[[], None]]:
         connection = self._connection
@@ -181,7 +191,9 @@ class Ledger:
             for ticket in batch:
                 self._insert(ticket, time)
             connection.execute("COMMIT")
-        except sqlite3.Error:
+        except Exception as error:  # noqa: BLE001 - the writer's root: whatever is wrong, it refuses this batch, goes on
+            if self.healthy:
+                log.error("log_not_written", problem=f"{type(error).__name__}: {error}", path=str(self.path))
             self.healthy = False
             if connection.in_transaction:
                 with contextlib.suppress(sqlite3.Error):  # the disk refuses even that: the next BEGIN says so again
@@ -197,7 +209,8 @@ class Ledger:
             ticket.sequence = self._connection.execute(statement, row).lastrowid or 0
         except sqlite3.IntegrityError:
             # A call has one decision (I3). A second one can only follow a grant that came too late: it voids it.
-            row = (time, "grant_void", ticket.call_id, ticket.line, None, ticket.payload)
+            voids = {"reason": "decided_otherwise", "route": "unrecorded", "decision": json.loads(ticket.payload)}
+            row = (time, "grant_void", ticket.call_id, ticket.line, None, canonical(voids))
             ticket.sequence = self._connection.execute(statement, row).lastrowid or 0
             ticket.kind = "grant_void"
 

@@ -27,6 +27,11 @@ SAMPLE_RATE: Final = 8000
 CHUNK: Final = 1 << 16
 """Frames handled at once: recordings are streamed, an hour needs no more memory than a minute."""
 
+FRAME: Final = 160
+"""Samples that MixMonitor handles at once: 20 ms."""
+
+_NOTHING: Final = array.array("h")
+
 POLL_S: Final = 0.1
 """How often open files are looked at while waiting; a look costs some milliseconds."""
 
@@ -147,23 +152,25 @@ def _is_written(process: Path, descriptor: Path, wanted: set[str]) -> bool:
 def finish(directory: Path, recording_id: str) -> Finished:
     """Bring an ended recording into its lasting form, atomically, and give its length and digest.
 
-    Finishing twice gives the same. Raises :class:`RecordingError` when there is no file at all.
+    May be done again after a crash at any point. A recording in which nobody talked leaves no file. Raises
+    :class:`RecordingError` when there is no file at all.
     """
     stem = directory / _checked(recording_id)
     final, raw = stem.with_suffix(".wav"), stem.with_suffix(".raw")
     caller, agent = Path(f"{stem}-caller.wav"), Path(f"{stem}-agent.wav")
-    if raw.exists():
+    if _channels(final) == 2:
+        pass  # written whole before; a crash may have left the switch's own files
+    elif raw.exists():
         _write_two_channels(final, _raw_frames(raw))
-        raw.unlink()
     elif caller.exists() or agent.exists():
-        _write_two_channels(final, _paired_frames(caller, agent))
-        for leg in (caller, agent):
-            leg.unlink(missing_ok=True)
+        _write_two_channels(final, _paired_frames(caller, agent, final))
     elif not final.exists():
         raise RecordingError(f"there is no file of recording {recording_id} in {directory}")
+    for source in (raw, caller, agent):
+        source.unlink(missing_ok=True)
     frames = _frames(final)
     if frames == 0:
-        final.unlink()
+        final.unlink(missing_ok=True)
         return Finished(None, 0, 0, None)
     return Finished(final.name, frames * 1000 // SAMPLE_RATE, final.stat().st_size, _sha256(final))
 
@@ -189,27 +196,72 @@ def _raw_frames(raw: Path) -> Iterator[bytes]:
             yield chunk[: len(chunk) // 4 * 4]
 
 
-def _paired_frames(caller: Path, agent: Path) -> Iterator[bytes]:
-    """Two one-channel files side by side, the shorter one followed by silence."""
-    sides = [_samples(caller), _samples(agent)]
+def _paired_frames(caller: Path, agent: Path, mixed: Path) -> Iterator[bytes]:
+    """Two one-channel files side by side.
+
+    Asterisk before 22 leaves out of a side's file the frames in which that side sent nothing. Where the two are not
+    of one length, the mixed file tells which frames those were.
+    """
+    if _frames(caller) == _frames(agent) or not mixed.exists():
+        yield from _side_by_side(_samples(caller, CHUNK), _samples(agent, CHUNK))
+    else:
+        yield from _aligned(_samples(caller, FRAME), _samples(agent, FRAME), _samples(mixed, FRAME))
+
+
+def _side_by_side(caller: Iterator[array.array[int]], agent: Iterator[array.array[int]]) -> Iterator[bytes]:
+    """Chunk beside chunk, the shorter side followed by silence."""
     while True:
-        left, right = (next(side, array.array("h")) for side in sides)
-        length = max(len(left), len(right))
-        if length == 0:
+        left, right = next(caller, _NOTHING), next(agent, _NOTHING)
+        if not left and not right:
             return
-        frames = array.array("h", bytes(length * 4))
-        frames[0 : 2 * len(left) : 2] = left
-        frames[1 : 2 * len(right) : 2] = right
-        yield _little_endian(frames).tobytes()
+        yield _interleaved(left, right)
 
 
-def _samples(path: Path) -> Iterator[array.array[int]]:
-    """A file's samples in chunks of :data:`CHUNK`, the last one shorter."""
-    if not path.exists():
+def _aligned(
+    caller: Iterator[array.array[int]], agent: Iterator[array.array[int]], mixed: Iterator[array.array[int]]
+) -> Iterator[bytes]:
+    """Frame by frame: the mixed frame is the sum of both sides, or one side alone where the other sent nothing.
+
+    A frame of silence may be placed earlier than it came, which nobody can hear; the next sound is in its place again.
+    """
+    left, right = next(caller, _NOTHING), next(agent, _NOTHING)
+    silence = array.array("h", bytes(2 * FRAME))
+    for both in mixed:
+        if left and right and _sum(left, right) == both:
+            takes_left = takes_right = True
+        else:
+            takes_left, takes_right = both == left, both == right
+            if not takes_left and not takes_right:
+                takes_left, takes_right = bool(left), bool(right)  # not of this sum: keep both in step
+        yield _interleaved(left if takes_left else silence[: len(both)], right if takes_right else silence[: len(both)])
+        left = next(caller, _NOTHING) if takes_left else left
+        right = next(agent, _NOTHING) if takes_right else right
+    while left or right:  # what came after the last mixed frame
+        yield _interleaved(left, right)
+        left, right = next(caller, _NOTHING), next(agent, _NOTHING)
+
+
+def _sum(left: array.array[int], right: array.array[int]) -> array.array[int]:
+    """As the switch mixes: added, and cut at the ends of the range."""
+    return array.array("h", [max(-32768, min(32767, a + b)) for a, b in zip(left, right, strict=False)])
+
+
+def _interleaved(left: array.array[int], right: array.array[int]) -> bytes:
+    length = max(len(left), len(right))
+    frames = array.array("h", bytes(length * 4))
+    frames[0 : 2 * len(left) : 2] = left
+    frames[1 : 2 * len(right) : 2] = right
+    return _little_endian(frames).tobytes()
+
+
+def _samples(path: Path, count: int) -> Iterator[array.array[int]]:
+    """A file's samples in chunks of ``count``, the last one shorter; none of a file that holds no sound yet."""
+    try:
+        with wave.open(str(path), "rb") as file:
+            while data := file.readframes(count):
+                yield _little_endian(array.array("h", data[: len(data) // 2 * 2]))
+    except (FileNotFoundError, wave.Error, EOFError):
         return
-    with wave.open(str(path), "rb") as file:
-        while data := file.readframes(CHUNK):
-            yield _little_endian(array.array("h", data))
 
 
 def _little_endian(samples: array.array[int]) -> array.array[int]:
@@ -222,7 +274,15 @@ def _frames(path: Path) -> int:
     try:
         with wave.open(str(path), "rb") as file:
             return file.getnframes()
-    except (wave.Error, EOFError):
+    except (FileNotFoundError, wave.Error, EOFError):
+        return 0
+
+
+def _channels(path: Path) -> int:
+    try:
+        with wave.open(str(path), "rb") as file:
+            return file.getnchannels()
+    except (FileNotFoundError, wave.Error, EOFError):
         return 0
 
 

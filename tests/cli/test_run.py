@@ -49,10 +49,19 @@ def command(home: Path, *options: str) -> list[str]:
     return [sys.executable, "-m", "ivr_consent.cli.main", "run", "--home", str(home), *options]
 
 
-def test_without_a_terminal_a_scripted_caller_says_yes(home: Path) -> None:
-    done = subprocess.run(
-        command(home, "--json"), stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=PATIENCE, check=False
+def without_terminal(home: Path, *options: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        command(home, *options),
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+        check=False,
     )
+
+
+def test_without_a_terminal_a_scripted_caller_says_yes(home: Path) -> None:
+    done = without_terminal(home, "--json")
     assert done.returncode == 0, done.stderr
     document = json.loads(done.stdout)
     assert (document["ok"], document["result"], document["route"]) == (True, "granted", "recorded")
@@ -64,28 +73,14 @@ def test_without_a_terminal_a_scripted_caller_says_yes(home: Path) -> None:
 
 
 def test_an_unknown_line_is_told_with_a_remedy(home: Path) -> None:
-    done = subprocess.run(
-        command(home, "--line", "sales"),
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=PATIENCE,
-        check=False,
-    )
+    done = without_terminal(home, "--line", "sales")
     assert done.returncode == 3
     assert "no line 'sales'" in done.stderr
     assert "--line support" in done.stderr
 
 
 def test_keys_that_are_none_are_told(home: Path) -> None:
-    done = subprocess.run(
-        command(home, "--keys", "yes"),
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=PATIENCE,
-        check=False,
-    )
+    done = without_terminal(home, "--keys", "yes")
     assert done.returncode == 2
 
 
@@ -153,13 +148,15 @@ def test_keys_count_as_they_are_typed_and_the_terminal_is_restored(terminal: Ter
     assert terminal.restored
 
 
-@pytest.mark.parametrize("how", ["h", "\x03", "terminate"])
-def test_hanging_up_in_any_way_is_a_decision_and_restores_the_terminal(terminal: Terminal, how: str) -> None:
+@pytest.mark.parametrize("how", ["h", signal.SIGINT, signal.SIGTERM])
+def test_hanging_up_in_any_way_is_a_decision_and_restores_the_terminal(
+    terminal: Terminal, how: str | signal.Signals
+) -> None:
     terminal.until("the controller of the")
-    if how == "terminate":
-        terminal.process.send_signal(signal.SIGTERM)
-    else:
+    if isinstance(how, str):
         terminal.type(how)
+    else:
+        terminal.process.send_signal(how)
     assert terminal.end() == 0, terminal.text
     assert "abandoned: the unrecorded line" in terminal.text
     assert terminal.restored

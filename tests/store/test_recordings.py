@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import array
 import hashlib
+import itertools
 import os
 import stat
 import subprocess
@@ -86,13 +87,51 @@ def test_legs_become_two_channels(
     tmp_path: Path, caller: tuple[int, ...] | None, agent: tuple[int, ...] | None, both: list[int]
 ) -> None:
     """R16: left the caller, right the agent: who asks for a copy can be given their own side alone."""
-    one_channel(tmp_path / f"{ID}.wav", 9, 9, 9)  # the switch's mixed file, replaced
+    mixed = [sum(pair) for pair in itertools.zip_longest(caller or (), agent or (), fillvalue=0)]
+    one_channel(tmp_path / f"{ID}.wav", *mixed)  # replaced
     for side, values in (("caller", caller), ("agent", agent)):
         if values is not None:
             one_channel(tmp_path / f"{ID}-{side}.wav", *values)
     recordings.finish(tmp_path, ID)
     assert read(tmp_path / f"{ID}.wav") == (2, 2, 8000, both)
     assert names(tmp_path) == {f"{ID}.wav"}
+
+
+def test_legs_without_padding_are_put_where_they_were(tmp_path: Path) -> None:
+    """R22: Asterisk before 22 leaves silent frames out of a side's file; the mixed file tells which."""
+    frame = recordings.FRAME
+    loud = [1000 + n for n in range(frame)]
+    caller = [loud, None, loud, loud, None]
+    agent = [None, [7] * frame, None, [-5] * frame, [9] * frame]
+    for side, frames in (("caller", caller), ("agent", agent)):
+        one_channel(tmp_path / f"{ID}-{side}.wav", *itertools.chain.from_iterable(part for part in frames if part))
+    padded = [[part or [0] * frame for part in side] for side in (caller, agent)]
+    left, right = (list(itertools.chain.from_iterable(side)) for side in padded)
+    one_channel(tmp_path / f"{ID}.wav", *(a + b for a, b in zip(left, right, strict=True)))
+    one_channel(tmp_path / f"{ID}-agent.wav", *itertools.chain.from_iterable(part for part in agent if part), 3)
+    recordings.finish(tmp_path, ID)
+    data = read(tmp_path / f"{ID}.wav")[3]
+    assert data[0 : 2 * 5 * frame : 2] == left
+    assert data[1 : 2 * 5 * frame : 2] == right
+    assert data[-1] == 3, "what came after the last mixed frame is kept"
+
+
+def test_a_crash_between_removing_the_legs_loses_nothing(tmp_path: Path) -> None:
+    """R22: the two-channel file is whole; one leg is left over."""
+    one_channel(tmp_path / f"{ID}-caller.wav", 1, 2, 3)
+    one_channel(tmp_path / f"{ID}-agent.wav", 4, 5, 6)
+    first = recordings.finish(tmp_path, ID)
+    one_channel(tmp_path / f"{ID}-agent.wav", 4, 5, 6)
+    assert recordings.finish(tmp_path, ID) == first
+    assert names(tmp_path) == {f"{ID}.wav"}
+
+
+def test_a_leg_without_a_header_is_silence(tmp_path: Path) -> None:
+    """The switch died before it wrote one."""
+    one_channel(tmp_path / f"{ID}-caller.wav", 1, 2)
+    (tmp_path / f"{ID}-agent.wav").write_bytes(b"")
+    recordings.finish(tmp_path, ID)
+    assert read(tmp_path / f"{ID}.wav")[3] == [1, 0, 2, 0]
 
 
 def test_recordings_longer_than_a_chunk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -285,7 +285,7 @@ class Channel:
             return self._ended()
         yield from self._lease(FILE_DEADLINE_S + REPLY_DEADLINE_S)
         if not (yield from self.echo()):
-            return NotConfirmed("echo_wrong")
+            return NotConfirmed("echo_wrong", stopped=True)  # nothing was started
         if not (yield from self._up()):
             return Gone() if self._end is None else self._ended()
         path, options = self.recording_arguments(step.grant.call_id)
@@ -299,8 +299,8 @@ class Channel:
         if reason is None:
             assert self.handle is not None
             return Recording(self.handle, path.name)
-        yield from self._stop_and_discard(step.grant.call_id)
-        return NotConfirmed(reason)
+        stopped = yield from self._stop_and_discard(step.grant.call_id)
+        return NotConfirmed(reason, stopped)
 
     def recording_arguments(self, recording_id: str) -> tuple[Path, str]:
         """MixMonitor's file and options: only while bridged, the sides apart, names of our own."""

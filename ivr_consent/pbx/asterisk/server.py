@@ -240,6 +240,8 @@ class _Connection(asyncio.Protocol):
         while True:
             try:
                 request = next(self.session) if response is None else self.session.send(response)
+                self.awaiting = request
+                response = self._do(request)
             except StopIteration as end:
                 self._end(end.value)
                 return
@@ -248,8 +250,6 @@ class _Connection(asyncio.Protocol):
                 self._log_our_failure()
                 self._end(None)
                 return
-            self.awaiting = request
-            response = self._do(request)
             if response is None:
                 return
             self.awaiting = None

@@ -19,6 +19,7 @@ import structlog.testing
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ivr_consent.core.errors import ManagerError
 from ivr_consent.pbx.asterisk import manager
 from ivr_consent.pbx.asterisk.manager import (
     MAX_HEADER_LINE,
@@ -234,7 +235,7 @@ async def test_a_list_too_long_is_an_error(
         return head + f"Event: Status\r\n{ours}\r\n" * 4
 
     asterisk.answers["Status"] = answer
-    with pytest.raises(manager.ManagerError, match="more than 3"):
+    with pytest.raises(ManagerError, match="more than 3"):
         await up.action("Status")
 
 
