@@ -428,7 +428,9 @@ def test_a_full_disk_of_the_operating_system(path: Path) -> None:
 import resource, signal, sys
 from pathlib import Path
 from ivr_consent.core.steps import Failed
+from ivr_consent.logs import configure_logging
 from ivr_consent.store.ledger import Ledger
+configure_logging()
 log = Ledger(Path({str(path)!r}))
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, resource.RLIM_INFINITY))
