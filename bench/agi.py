@@ -46,6 +46,7 @@ VARIANTS = (
     Variant("panoramisk, a commit a call", "panoramisk-log"),
     Variant("panoramisk, a commit a call, uvloop", "panoramisk-log+uvloop"),
     Variant("bare asyncio, no work", "bare"),
+    Variant("bare asyncio, no work, uvloop", "bare+uvloop"),
 )
 
 

@@ -246,7 +246,7 @@ def _spoken(script: Script, manifest: Manifest, directory: Path) -> SpokenNotice
             str(directory / segment.id),
             audio.samples // SAMPLES_PER_MS,
             frozenset(form.samples for form in audio.files.values()),
-            MappingProxyType({name: form.sha256 for name, form in audio.files.items()}),
+            audio.sha256,
             segment.elements,
         )
 

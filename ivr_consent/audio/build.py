@@ -94,6 +94,12 @@ class PromptAudio:
     files: Mapping[str, AudioFile]
 
     @property
+    def sha256(self) -> str:
+        """One digest for all formats: of the lines ``FORMAT SHA256``, sorted, each ended by a line feed."""
+        lines = sorted(f"{form} {file.sha256}\n" for form, file in self.files.items())
+        return hashlib.sha256("".join(lines).encode()).hexdigest()
+
+    @property
     def duration_s(self) -> float:
         """Seconds that it plays."""
         return self.samples / RATE

@@ -163,7 +163,7 @@ def _say_notice(notice: Mapping[str, Any]) -> None:
             "whole" if segment.get("complete") else "not whole",
             segment.get("times"),
             str(segment.get("text_sha256", ""))[:12],
-            next((str(digest)[:12] for digest in _table(segment.get("audio_sha256")).values()), "-"),
+            str(segment.get("audio_sha256", "-"))[:12],
         )
         for segment in map(_table, _list(notice.get("segments")))
     ]

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import unicodedata
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import dataclass, fields
 from enum import StrEnum
 from typing import Any, Final, NoReturn
 
@@ -47,11 +47,11 @@ class CallContext:
 
 @dataclass(frozen=True, slots=True)
 class SegmentEvidence:
-    """How one segment was heard: ``samples_played`` of ``samples_total`` in the last playing, ``times`` in all."""
+    """How one segment was heard, and which (its text's digest, its audio's): ``samples_played`` of ``samples_total`` in the last playing, ``times`` in all."""
 
     id: str
     text_sha256: str
-    audio_sha256: Mapping[str, str]
+    audio_sha256: str
     elements: tuple[int, ...]
     samples_played: int
     samples_total: int
@@ -114,16 +114,25 @@ class Decision:
         return value
 
 
+_FIELDS: Final = {
+    record: tuple(field.name for field in fields(record))
+    for record in (CallContext, SegmentEvidence, NoticeEvidence, Answer, Decision)
+}
+_CLEAR: Final = frozenset({str, int, bool, type(None)})
+"""Types with one JSON form; exact, since this runs for every value of every decision."""
+
+
 def _plain(value: Any) -> Any:
-    if is_dataclass(value) and not isinstance(value, type):
-        return {field.name: _plain(getattr(value, field.name)) for field in fields(value)}
-    if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
-    if isinstance(value, tuple | list):
+    kind = type(value)
+    if kind in _CLEAR:
+        return value
+    if kind is tuple:
         return [_plain(item) for item in value]
-    if isinstance(value, StrEnum):
+    names = _FIELDS.get(kind)
+    if names is None:
+        assert isinstance(value, StrEnum)
         return value.value
-    return value
+    return {name: _plain(getattr(value, name)) for name in names}
 
 
 def canonical(payload: Mapping[str, Any]) -> bytes:
@@ -138,7 +147,10 @@ def canonical(payload: Mapping[str, Any]) -> bytes:
 
 
 def _refuse_unclear(value: Any) -> None:
-    if isinstance(value, float):
+    kind = type(value)
+    if kind in _CLEAR:
+        return
+    if kind is float:
         raise TypeError("a float has no canonical form: use whole milliseconds or a string")
     if isinstance(value, Mapping):
         for key, item in value.items():
@@ -146,10 +158,14 @@ def _refuse_unclear(value: Any) -> None:
                 raise TypeError(f"the key {key!r} has no canonical form: use text")
             if not key.isascii():  # normalising it could change the order of keys, or make two of them one
                 raise ValueError(f"the key {key!r} has no canonical form: use ASCII")
-            _refuse_unclear(item)
+            if type(item) not in _CLEAR:
+                _refuse_unclear(item)
     elif isinstance(value, list | tuple):
         for item in value:
-            _refuse_unclear(item)
+            if type(item) not in _CLEAR:
+                _refuse_unclear(item)
+    elif isinstance(value, float):
+        raise TypeError("a float has no canonical form: use whole milliseconds or a string")
 
 
 _MINT: Final = object()

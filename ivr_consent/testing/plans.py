@@ -44,7 +44,7 @@ def silent_prompt(
         f"/nowhere/{language}/{prompt_id}",
         ms,
         frozenset({samples, 2 * samples}),
-        MappingProxyType({"sln": text_sha256(f"audio of {said}")}),
+        text_sha256(f"audio of {said}"),
         elements,
     )
 

@@ -46,7 +46,7 @@ def tiny_prompt(directory: Path, prompt_id: str, samples: int, elements: tuple[i
         str(path),
         samples // SAMPLES_PER_MS,
         frozenset({samples}),
-        MappingProxyType({"ulaw": hashlib.sha256(audio).hexdigest()}),
+        hashlib.sha256(audio).hexdigest(),
         elements,
     )
 

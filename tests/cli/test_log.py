@@ -88,7 +88,7 @@ def test_an_id_that_is_none_is_told(called: Place) -> None:
             "answers": [{"key": HOSTILE}],
         },
         {"call": [], "notice": "x", "answers": {"a": 1}, "purposes_granted": 7},
-        {"notice": {"segments": [HOSTILE, {"id": HOSTILE, "elements": [HOSTILE], "audio_sha256": {"ulaw": HOSTILE}}]}},
+        {"notice": {"segments": [HOSTILE, {"id": HOSTILE, "elements": [HOSTILE], "audio_sha256": HOSTILE}]}},
         {},
     ],
 )

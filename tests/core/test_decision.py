@@ -6,7 +6,6 @@ import copy
 import json
 import pickle
 from dataclasses import replace
-from types import MappingProxyType
 from typing import Any
 
 import pytest
@@ -27,7 +26,7 @@ from ivr_consent.testing.plans import call_context
 
 
 def decision(outcome: Outcome = Outcome.GRANTED) -> Decision:
-    segment = SegmentEvidence("a", "00", MappingProxyType({"sln": "11", "alaw": "22"}), (1, 2), 8000, 8000, True, 1)
+    segment = SegmentEvidence("a", "00", "22", (1, 2), 8000, 8000, True, 1)
     return Decision(
         replace(call_context("a" * 32), configuration_sha256="5" * 64),
         outcome,
@@ -53,8 +52,8 @@ def test_canonical_bytes_are_fixed() -> None:
         b'"question_sha256":"44","timing":"virtual"}],"call":{"call_id":"' + b"a" * 32 + b'",'
         b'"channel_uniqueid":"1700000000.1","configuration_sha256":"' + b"5" * 64 + b'","line":"support",'
         b'"software":"ivr-consent test","subject_ref":null,"switch":"simulated"},"languages_offered":["en","da"],'
-        b'"notice":{"complete":true,"id":"recording","language":"en","segments":[{"audio_sha256":{"alaw":"22",'
-        b'"sln":"11"},"complete":true,"elements":[1,2],"id":"a","samples_played":8000,"samples_total":8000,'
+        b'"notice":{"complete":true,"id":"recording","language":"en","segments":[{"audio_sha256":"22",'
+        b'"complete":true,"elements":[1,2],"id":"a","samples_played":8000,"samples_total":8000,'
         b'"text_sha256":"00","times":1}],"text_sha256":"33","times":1,"version":1},"outcome":"granted",'
         b'"purposes_granted":["training"],"reason":"yes_key","recording_id":"' + b"a" * 32 + b'","repeats":0,'
         b'"retention_days":30,"route":"recorded","schema":1}'

@@ -166,7 +166,7 @@ class Server(asyncio.DatagramProtocol):
 
     async def until(self, count: int, start: str) -> None:
         async with asyncio.timeout(5):
-            while sum(raw.startswith(start.encode()) for raw in self.raw) < count:  # noqa: ASYNC110  (short)
+            while sum(raw.startswith(start.encode()) for raw in self.raw) < count:
                 await asyncio.sleep(0.005)
 
 
@@ -544,7 +544,7 @@ async def test_hanging_up_while_it_rings(pbx: rig.Instance, phone: Phone) -> Non
     await call.hang_up()
     assert call.status == 487
     async with asyncio.timeout(5):
-        while "0 active calls" not in await pbx.cli("core show channels count"):  # noqa: ASYNC110  (another process)
+        while "0 active calls" not in await pbx.cli("core show channels count"):
             await asyncio.sleep(0.02)
 
 
@@ -568,5 +568,5 @@ async def test_a_hangup_handler_runs(pbx: rig.Instance, phone: Phone) -> None:
     await call.wait_answered()
     await call.hang_up()
     async with asyncio.timeout(5):
-        while await variable(pbx, "GOT") != "handler ran":  # noqa: ASYNC110  (another process sets it)
+        while await variable(pbx, "GOT") != "handler ran":
             await asyncio.sleep(0.05)

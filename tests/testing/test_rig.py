@@ -227,7 +227,7 @@ def alive(pid: int) -> bool:
 
 async def gone(pid: int, directory: Path, seconds: float = 5.0) -> bool:
     deadline = time.monotonic() + seconds
-    while alive(pid) or directory.exists():  # noqa: ASYNC240  (one quick system call)
+    while alive(pid) or directory.exists():
         if time.monotonic() > deadline:
             return False
         await asyncio.sleep(0.02)
