@@ -160,6 +160,7 @@ class Service:
             busy = {call.call_id for call in self.server.calls if call.call_id is not None}
             try:
                 await asyncio.to_thread(lifecycle.sweep, self._ledger, self.site.recordings, busy)
+                await asyncio.to_thread(lifecycle.expire, self._ledger, self.site.recordings)
             except ConsentError as error:
                 log.error("sweep_failed", problem=str(error))
             await asyncio.sleep(SWEEP_S)

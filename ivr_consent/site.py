@@ -32,6 +32,9 @@ MAX_NOTICE_BYTES: Final = 256 * 1024
 MANIFEST: Final = "manifest.json"
 """Beside the audio files of a script."""
 
+KEY_BYTES: Final = 32
+"""Of the pseudonyms' key: as long as the digest it is used with."""
+
 SAMPLES_PER_MS: Final = 8
 """Lengths in a manifest are counted at 8 kHz."""
 
@@ -134,8 +137,14 @@ def read_notice(settings: Settings, notice: str, language: str) -> tuple[Notice 
 
 
 def audio_directory(settings: Settings, script: Script) -> Path:
-    """Where the audio of a script is: a folder named by its texts, so that other words never overwrite it."""
-    digest = hashlib.sha256("\0".join(f"{s.id}\0{s.text}" for s in script.segments()).encode()).hexdigest()[:16]
+    """Where the audio of a script is: a folder named by its texts and voice.
+
+    So other words or another voice never overwrite what a running server plays.
+    """
+    spoken_by = voice(settings, script.language)
+    parts = [f"{s.id}\0{s.text}" for s in script.segments()]
+    parts += [spoken_by.name, str(spoken_by.speed), *spoken_by.argv]
+    digest = hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]
     return settings.path(settings.prompts.audio) / script.notice / script.language / digest
 
 
@@ -176,15 +185,16 @@ def _prefixed(progress: Progress, prefix: str) -> Progress:
 
 
 def pseudonym_key(settings: Settings) -> bytes:
-    """The key of callers' pseudonyms; made on first use, readable by its owner alone."""
+    """The key of callers' pseudonyms, readable by its owner alone.
+
+    Made with the log: where there is a log already, a missing key is an error, since a new one would make every caller
+    of before unrecognisable. Raises :class:`ConfigurationError`.
+    """
     path = settings.path(settings.log.pseudonym_key_file)
     try:
-        with (
-            contextlib.suppress(FileExistsError),
-            os.fdopen(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "w") as file,
-        ):
-            file.write(secrets.token_hex(32) + "\n")
-        key = bytes.fromhex(path.read_text().strip())
+        if not settings.path(settings.log.path).exists():
+            create_pseudonym_key(path)
+        return _key_of(path.read_text())
     except (OSError, ValueError) as error:
         problem = Problem(
             f"{settings.source}: log.pseudonym_key_file",
@@ -192,10 +202,22 @@ def pseudonym_key(settings: Settings) -> bytes:
             "it holds 64 hexadecimal digits; restore it from its copy (a new key makes callers unrecognisable)",
         )
         raise ConfigurationError(str(settings.source), (problem,)) from None
-    if len(key) < 32:
-        problem = Problem(str(path), "shorter than 64 hexadecimal digits", "restore it from its copy")
-        raise ConfigurationError(str(settings.source), (problem,))
+
+
+def _key_of(text: str) -> bytes:
+    key = bytes.fromhex(text.strip())
+    if len(key) < KEY_BYTES:
+        raise ValueError("too short")
     return key
+
+
+def create_pseudonym_key(path: Path) -> None:
+    """Make the key where there is none. Raises :class:`OSError`."""
+    with (
+        contextlib.suppress(FileExistsError),
+        os.fdopen(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "w") as file,
+    ):
+        file.write(secrets.token_hex(KEY_BYTES) + "\n")
 
 
 def _line_state(settings: Settings, name: str, line: Line) -> LineState:

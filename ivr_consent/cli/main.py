@@ -10,7 +10,7 @@ import typer
 from typer.core import TyperGroup
 
 from ivr_consent import __version__
-from ivr_consent.cli import log, prompts
+from ivr_consent.cli import log, prompts, recordings
 from ivr_consent.cli.call import call
 from ivr_consent.cli.check import check
 from ivr_consent.cli.dialplan import dialplan
@@ -68,6 +68,8 @@ app.command("serve")(serve)
 app.command("run")(run)
 app.command("call")(call)
 app.command("dialplan")(dialplan)
+app.command("withdraw")(recordings.withdraw)
+app.command("sweep")(recordings.sweep)
 app.add_typer(log.app, name="log")
 app.add_typer(prompts.app, name="prompts")
 

@@ -47,7 +47,10 @@ class CallContext:
 
 @dataclass(frozen=True, slots=True)
 class SegmentEvidence:
-    """How one segment was heard, and which (its text's digest, its audio's): ``samples_played`` of ``samples_total`` in the last playing, ``times`` in all."""
+    """Which segment (digests of its text and audio), and how much of it was heard.
+
+    ``samples_played`` of ``samples_total`` in the last playing, ``times`` in all.
+    """
 
     id: str
     text_sha256: str

@@ -376,6 +376,7 @@ class _Flow:
         details: dict[str, str | int | bool | None] = {
             "reason": reason,
             "stop_confirmed": confirmed,
+            "stop_problem": stopped.reason if isinstance(stopped, Failed) else None,
             "route": Destination.UNRECORDED.value,
         }
         yield Note(self.call, kind, details)

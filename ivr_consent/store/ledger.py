@@ -49,6 +49,9 @@ CLOSING: Final = (
 
 log = structlog.get_logger()
 
+ERASED: Final = ("recording_expired", "withdrawn", "recording_stopped", "recording_missing")
+"""Kinds of events after which no file of the recording is left."""
+
 Written = Granted | Logged | Failed
 Dispatch = Callable[[list[Callable[[], None]]], None]
 
@@ -334,6 +337,16 @@ class LedgerReader:
             f"(SELECT 1 FROM events AS e WHERE e.call_id = d.call_id AND e.kind IN ({marks})) ORDER BY sequence"
         )
         return [CallRecord(row, self._later(row)) for row in self._rows(query, list(CLOSING))]
+
+    def kept_recordings(self) -> list[CallRecord]:
+        """Calls whose recording has ended and has not been erased, oldest first."""
+        marks = ",".join("?" * len(ERASED))
+        query = (
+            "SELECT * FROM events AS d WHERE kind = 'decision' AND outcome = 'granted' AND EXISTS "  # noqa: S608 - only question marks are put in
+            "(SELECT 1 FROM events AS e WHERE e.call_id = d.call_id AND e.kind = 'recording_ended') AND NOT EXISTS "
+            f"(SELECT 1 FROM events AS e WHERE e.call_id = d.call_id AND e.kind IN ({marks})) ORDER BY sequence"
+        )
+        return [CallRecord(row, self._later(row)) for row in self._rows(query, list(ERASED))]
 
     def _later(self, decision: LoggedEvent) -> tuple[LoggedEvent, ...]:
         query = "SELECT * FROM events WHERE call_id = ? AND kind != 'decision' ORDER BY sequence"

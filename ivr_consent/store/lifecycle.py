@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Set as AbstractSet
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Final
 
 import structlog
 
+from ivr_consent.core.errors import LedgerError
+from ivr_consent.core.steps import Logged
 from ivr_consent.store import recordings
 from ivr_consent.store.ledger import CLOSING, CallRecord, Ledger, LedgerReader
 
@@ -60,6 +62,56 @@ def sweep(ledger: Ledger, directory: Path, busy: AbstractSet[str]) -> int:
         _close(ledger, directory, record)
         closed += 1
     return closed
+
+
+def expire(ledger: Ledger, directory: Path, now: datetime | None = None) -> int:
+    """Erase recordings whose promised days are over (R14); their number.
+
+    The days are those of the notice that the caller heard, frozen in the decision: a later configuration changes
+    nothing. They count from the recording's end.
+    """
+    now = now or datetime.now(UTC)
+    erased = 0
+    with LedgerReader(ledger.path) as reader:
+        records = reader.kept_recordings()
+    for record in records:
+        (ended,) = [event for event in record.later if event.kind == "recording_ended"][:1]
+        days = record.decision.payload.get("retention_days")
+        if not isinstance(days, int) or now < datetime.fromisoformat(ended.time) + timedelta(days=days):
+            continue
+        gone = recordings.discard(directory, record.decision.call_id)
+        if not gone:
+            log.error("recording_not_erased", call_id=record.decision.call_id, remedy="look at the directory's rights")
+            continue
+        details = {"reason": "retention_over", "retention_days": days, "erased": True}
+        ledger.note_now(record.decision.call_id, record.decision.line, "recording_expired", details)
+        erased += 1
+    return erased
+
+
+def withdraw(ledger: Ledger, directory: Path, call_id: str) -> CallRecord:
+    """A caller's withdrawal (R13): erase the recording, also one that still runs, and say so in the log.
+
+    A running recorder keeps writing into a file that no longer has a name; when it closes it, nothing is left. Raises
+    :class:`LedgerError` for a call that was not recorded or is withdrawn already, and when a file cannot be removed.
+    """
+    with LedgerReader(ledger.path) as reader:
+        record = reader.call(call_id)
+    if record is None:
+        raise LedgerError(f"no call {call_id!r} in the log, or more than one that begins so; see: ivr-consent log list")
+    if record.decision.outcome != "granted":
+        raise LedgerError(f"call {call_id} was not recorded ({record.decision.outcome}); there is nothing to withdraw")
+    if any(event.kind == "withdrawn" for event in record.later):
+        raise LedgerError(f"call {call_id} is withdrawn already")
+    found = record.decision.call_id
+    running = recordings.in_use(directory, found)
+    if not recordings.discard(directory, found):
+        raise LedgerError(f"a file of call {found} cannot be removed from {directory}; run this as the service's user")
+    details = {"reason": "by_administrator", "erased": True, "was_running": running, "route": record.route}
+    written = ledger.note_now(found, record.decision.line, "withdrawn", details)
+    if not (isinstance(written, Logged) and written.durable):
+        raise LedgerError("the recording is erased, but the log could not be written; make room and run this again")
+    return record
 
 
 def _close(ledger: Ledger, directory: Path, record: CallRecord) -> None:

@@ -41,7 +41,7 @@ async def test_server_refused(own: Site) -> None:
     own.server.stop()
     async with own.call("support") as call:
         await call.unrecorded_line()
-        assert call.told == {"Result": "failed", "Reason": "server_not_reached", "Call": ""}
+        assert call.told == {"Result": "failed", "Reason": "server_failed", "Call": ""}
         assert call.created() == []
 
 

@@ -372,6 +372,10 @@ class Channel:
         """Tell the dialplan our id of the call, so that its log and ours can be joined."""
         yield from self._say(wire.set_variable(variables.CALL_ID, call_id))
 
+    def why_ended(self) -> str:
+        """Why nothing can be said on this channel any more, as a slug for the decision."""
+        return self._end.reason if isinstance(self._end, Failed) else "hung_up_ringing"
+
     def _up(self) -> Generator[Request, Response, bool]:
         heard = yield from self._say(wire.channel_status())
         return heard is not None and not heard.hung_up and heard.reply.ok and heard.reply.result == "6"

@@ -31,6 +31,7 @@ from ivr_consent.pbx.asterisk.session import (
     Summary,
     session,
 )
+from ivr_consent.pbx.asterisk.variables import CHECK_SCRIPT
 from ivr_consent.pbx.asterisk.wire import Environment, Hangup, ProtocolError, Reply, Wire
 from ivr_consent.store import recordings
 from ivr_consent.store.ledger import COMMIT_DEADLINE_S, Ledger, Ticket, Written
@@ -393,7 +394,7 @@ class _Connection(asyncio.Protocol):
         self.server.served += 1
         if self.cancel_press is not None:
             self.cancel_press()
-        if summary is not None:
+        if summary is not None and summary.script != CHECK_SCRIPT:
             log.info(
                 "call",
                 script=summary.script,

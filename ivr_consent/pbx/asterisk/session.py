@@ -18,7 +18,7 @@ from ivr_consent.core.decision import CallContext
 from ivr_consent.core.flow import Ending, Plan, consent_flow, refusal_flow
 from ivr_consent.core.steps import Decide, Failed, Granted, Logged, Note, Result, Step
 from ivr_consent.pbx.asterisk import channel as ch
-from ivr_consent.pbx.asterisk.variables import CONSENT_SCRIPT, ENDED_ARGUMENT, ENDED_SCRIPT
+from ivr_consent.pbx.asterisk.variables import CHECK_SCRIPT, CONSENT_SCRIPT, ENDED_ARGUMENT, ENDED_SCRIPT
 from ivr_consent.pbx.asterisk.wire import Environment
 
 UNKNOWN_LINE: Final = "-"
@@ -75,7 +75,6 @@ class Summary:
     reason: str
     route: str
     logged: bool
-    language: str | None = None
 
 
 Observer = Callable[[Step, Result | None], None]
@@ -104,13 +103,18 @@ def session(
     Nothing of the environment is believed before the echo has come back: a caller can forge the rest of it.
     """
     channel = ch.Channel(environment, lines.recordings, nonce=nonce, presses_known=presses_known)
-    script, arguments = _asked(environment)
     if not (yield from channel.echo()):
-        return Summary(script, UNKNOWN_LINE, None, "failed", "echo_wrong", "unrecorded", logged=False)
+        # Only the channel and its uniqueid stand before the first line that a caller can influence.
+        call = _context(environment, lines, call_id, UNKNOWN_LINE, None)
+        ending = yield from _conduct(refusal_flow(call, channel.why_ended()), channel, observe)
+        return _summary(call, ending)
+    script, arguments = _asked(environment)
     if script == ENDED_SCRIPT:
         return (yield from _ended(arguments))
     if script != CONSENT_SCRIPT:
-        return Summary("unknown", UNKNOWN_LINE, None, "failed", "unknown_script", "unrecorded", logged=False)
+        quiet = script == CHECK_SCRIPT
+        reason = "checked" if quiet else "unknown_script"
+        return Summary(script if quiet else "unknown", UNKNOWN_LINE, None, "failed", reason, "unrecorded", logged=False)
     return (yield from _gate(environment, arguments, lines, channel, call_id, observe))
 
 
@@ -135,22 +139,31 @@ def _gate(
     asked_for = arguments[0] if arguments else ""
     plan = lines.plan(asked_for, environment.language)
     known = plan != "unknown_line"
-    call = CallContext(
-        call_id=call_id,
-        line=asked_for if known else UNKNOWN_LINE,
-        switch="asterisk",
-        channel_uniqueid=environment.uniqueid,
-        subject_ref=pseudonym(lines.pseudonym_key, environment.caller_number),
-        software=lines.software,
-        configuration_sha256=lines.configuration_sha256,
-    )
+    subject = pseudonym(lines.pseudonym_key, environment.caller_number)
+    call = _context(environment, lines, call_id, asked_for if known else UNKNOWN_LINE, subject)
     yield from channel.announce(call_id)
     flow = refusal_flow(call, plan) if isinstance(plan, str) else consent_flow(plan, call)
     ending = yield from _conduct(flow, channel, observe)
+    return _summary(call, ending)
+
+
+def _context(environment: Environment, lines: Lines, call_id: str, line: str, subject: str | None) -> CallContext:
+    return CallContext(
+        call_id=call_id,
+        line=line,
+        switch="asterisk",
+        channel_uniqueid=environment.uniqueid,
+        subject_ref=subject,
+        software=lines.software,
+        configuration_sha256=lines.configuration_sha256,
+    )
+
+
+def _summary(call: CallContext, ending: Ending) -> Summary:
     return Summary(
         CONSENT_SCRIPT,
         call.line,
-        call_id,
+        call.call_id,
         ending.outcome.value,
         ending.reason,
         ending.route.value,

@@ -28,3 +28,6 @@ ENDED_ARGUMENT: Final = "--ended"
 
 CONFIGURATION_ARGUMENT: Final = "--config="
 """Before the configuration's path among the classic script's arguments, where it is not the default one."""
+
+CHECK_SCRIPT: Final = "check"
+"""What ``ivr-consent check`` asks for, to see that it is our server that answers: no call, and no line of log."""

@@ -1,0 +1,64 @@
+"""``ivr-consent withdraw`` and ``ivr-consent sweep``: what becomes of recordings outside a call."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ivr_consent.cli.terminal import Json, of, print_json, say
+
+if TYPE_CHECKING:
+    from ivr_consent.store.ledger import Ledger
+
+
+def withdraw(
+    context: typer.Context,
+    call_id: Annotated[str, typer.Argument(metavar="ID", help="The call's id, or the beginning of it (log list).")],
+    json: Json = False,
+) -> None:
+    """Erase the recording of a caller who withdraws consent, also while the call goes on, and log it."""
+    with _opened(context) as (ledger, directory):
+        from ivr_consent.store import lifecycle  # noqa: PLC0415 - no other verb needs it
+
+        record = lifecycle.withdraw(ledger, directory, call_id)
+    found = record.decision.call_id
+    if json:
+        print_json({"ok": True, "call_id": found, "erased": True})
+    else:
+        say(f"withdrawn: the recording of call {found} is erased, and the log says so")
+
+
+def sweep(context: typer.Context, json: Json = False) -> None:
+    """Finish recordings whose end nobody reported, and erase those whose promised days are over.
+
+    The server does this by itself; a site with the classic script alone runs it from cron.
+    """
+    with _opened(context) as (ledger, directory):
+        from ivr_consent.store import lifecycle  # noqa: PLC0415 - no other verb needs it
+
+        finished = lifecycle.sweep(ledger, directory, frozenset())
+        erased = lifecycle.expire(ledger, directory)
+    if json:
+        print_json({"ok": True, "finished": finished, "erased": erased})
+    else:
+        say(f"finished: {finished}, erased: {erased}")
+
+
+@contextmanager
+def _opened(context: typer.Context) -> Iterator[tuple[Ledger, Path]]:
+    settings = of(context).settings()
+    from ivr_consent.core.errors import LedgerUnreadable  # noqa: PLC0415 - keeps the start of other verbs quick
+    from ivr_consent.store.ledger import Ledger  # noqa: PLC0415 - likewise
+
+    path = settings.path(settings.log.path)
+    if not path.exists():
+        raise LedgerUnreadable(f"there is no log at {path}; it is created by the first: ivr-consent serve")
+    ledger = Ledger(path)
+    try:
+        yield ledger, settings.path(settings.recordings.directory)
+    finally:
+        ledger.close()

@@ -1,0 +1,163 @@
+"""How recordings end: reported, swept up, kept as long as promised, withdrawn."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from ivr_consent.core.decision import Decision, Outcome
+from ivr_consent.core.errors import LedgerError
+from ivr_consent.core.flow import failed_decision
+from ivr_consent.core.steps import Granted, Logged
+from ivr_consent.store import lifecycle, recordings
+from ivr_consent.store.ledger import CallRecord, Ledger, LedgerReader
+from ivr_consent.testing.plans import call_context
+
+ID = "0123456789abcdef" * 2
+FRAMES = bytes(4 * 800)  # a tenth of a second of both sides
+
+
+@pytest.fixture
+def ledger(tmp_path: Path) -> Iterator[Ledger]:
+    log = Ledger(tmp_path / "log.db", clock=lambda: datetime.now(UTC) - timedelta(minutes=10))
+    yield log
+    log.close()
+
+
+@pytest.fixture
+def directory(tmp_path: Path) -> Path:
+    folder = tmp_path / "recordings"
+    recordings.prepare(folder)
+    return folder
+
+
+def granted(call_id: str = ID, days: int = 30) -> Decision:
+    call = replace(call_context(call_id, line="support"), switch="asterisk")
+    return replace(
+        failed_decision(call, "yes_key"),
+        outcome=Outcome.GRANTED,
+        route="recorded",
+        purposes_granted=("training",),
+        retention_days=days,
+        recording_id=call_id,
+    )
+
+
+def grant(ledger: Ledger, *kinds: str, days: int = 30) -> None:
+    assert isinstance(ledger.decide_now(granted(days=days)), Granted)
+    for kind in kinds:
+        note(ledger, kind)
+
+
+def note(ledger: Ledger, kind: str) -> None:
+    details = {"route": "recorded"} if kind == "routed" else {"reason": "test"}
+    assert ledger.note_now(ID, "support", kind, details) == Logged()
+
+
+def record(ledger: Ledger) -> CallRecord:
+    with LedgerReader(ledger.path) as reader:
+        found = reader.call(ID)
+    assert found is not None
+    return found
+
+
+def test_an_ended_recording_is_finished_with_its_length_and_digest(ledger: Ledger, directory: Path) -> None:
+    """R22."""
+    grant(ledger, "recording_confirmed", "routed")
+    (directory / f"{ID}.raw").write_bytes(FRAMES)
+    assert lifecycle.finish_ended(ledger, directory, ID)
+    last = record(ledger).later[-1]
+    assert (last.kind, last.payload["milliseconds"], last.payload["file"]) == ("recording_ended", 100, f"{ID}.wav")
+    assert not lifecycle.finish_ended(ledger, directory, ID), "closed: whoever asks again gets nothing"
+
+
+@pytest.mark.parametrize("known", [False, True])
+def test_whoever_reports_an_end_reaches_only_granted_calls(ledger: Ledger, directory: Path, known: bool) -> None:
+    """I6: the hang-up handler's word names a file; a call that the log does not have as granted has none of ours."""
+    if known:
+        assert ledger.decide_now(failed_decision(call_context(ID), "silence")) == Logged()
+    (directory / f"{ID}.raw").write_bytes(FRAMES)
+    assert not lifecycle.finish_ended(ledger, directory, ID)
+    assert (directory / f"{ID}.raw").exists()
+
+
+@pytest.mark.parametrize(
+    ("kinds", "content", "kind", "reason"),
+    [
+        ((), None, "recording_missing", "recorder_never_started"),
+        (("recording_confirmed", "routed"), None, "recording_missing", "file_gone"),
+        ((), b"", "recording_stopped", "dialplan_never_told"),
+        (("recording_confirmed",), b"", "recording_stopped", "dialplan_never_told"),
+        (("recording_confirmed",), FRAMES, "recording_ended", None),
+        (("recording_confirmed", "routed"), b"", "recording_ended", None),
+    ],
+)
+def test_a_restart_explains_every_open_grant(
+    ledger: Ledger, directory: Path, kinds: tuple[str, ...], content: bytes | None, kind: str, reason: str | None
+) -> None:
+    """R6, R7: whatever killed us between grant and end, the log comes to a closing event that says what happened."""
+    grant(ledger, *kinds)
+    if content is not None:
+        (directory / f"{ID}.raw").write_bytes(content)
+    assert lifecycle.sweep(ledger, directory, frozenset()) == 1
+    last = record(ledger).later[-1]
+    assert (last.kind, last.payload.get("reason")) == (kind, reason)
+    assert recordings.files(directory, ID) == ([directory / f"{ID}.wav"] if content else [])
+    assert lifecycle.sweep(ledger, directory, frozenset()) == 0
+
+
+def test_the_sweep_leaves_what_still_goes_on(ledger: Ledger, directory: Path, tmp_path: Path) -> None:
+    """A file that is open for writing, a call under way in this process, and a grant just made."""
+    grant(ledger, "recording_confirmed", "routed")
+    assert lifecycle.sweep(ledger, directory, frozenset({ID})) == 0
+    with (directory / f"{ID}.raw").open("wb") as recorder:
+        recorder.write(FRAMES)
+        assert lifecycle.sweep(ledger, directory, frozenset()) == 0
+    assert lifecycle.sweep(ledger, directory, frozenset()) == 1
+    young = Ledger(tmp_path / "young.db")
+    try:
+        grant(young)
+        assert lifecycle.sweep(young, directory, frozenset()) == 0
+    finally:
+        young.close()
+
+
+@pytest.mark.parametrize(("days_later", "erased"), [(29, 0), (31, 1)])
+def test_thirty_days_are_thirty_days(ledger: Ledger, directory: Path, days_later: int, erased: int) -> None:
+    """R14: counted from the recording's end, with the days of the decision."""
+    grant(ledger, "recording_confirmed", "routed", days=30)
+    (directory / f"{ID}.raw").write_bytes(FRAMES)
+    lifecycle.finish_ended(ledger, directory, ID)
+    now = datetime.now(UTC) + timedelta(days=days_later)
+    assert lifecycle.expire(ledger, directory, now) == erased
+    assert bool(recordings.files(directory, ID)) is not bool(erased)
+    assert (record(ledger).recording == "expired") is bool(erased)
+    assert lifecycle.expire(ledger, directory, now) == 0
+
+
+def test_a_withdrawal_erases_a_running_and_an_ended_recording(ledger: Ledger, directory: Path) -> None:
+    """R13: no file is left, also of a recorder that still writes; the log says so; a second time is told."""
+    grant(ledger, "recording_confirmed", "routed")
+    with (directory / f"{ID}.raw").open("wb") as recorder:
+        recorder.write(FRAMES)
+        lifecycle.withdraw(ledger, directory, ID[:8])
+        recorder.write(FRAMES)
+    assert recordings.files(directory, ID) == []
+    last = record(ledger).later[-1]
+    assert (last.kind, last.payload["was_running"], last.payload["erased"]) == ("withdrawn", True, True)
+    assert not lifecycle.finish_ended(ledger, directory, ID)
+    with pytest.raises(LedgerError, match="already"):
+        lifecycle.withdraw(ledger, directory, ID)
+
+
+@pytest.mark.parametrize("call_id", ["", "ffff", "%", "../x"])
+def test_a_withdrawal_of_nothing_says_so(ledger: Ledger, directory: Path, call_id: str) -> None:
+    with pytest.raises(LedgerError, match="log list"):
+        lifecycle.withdraw(ledger, directory, call_id)
+    ledger.decide_now(failed_decision(call_context(ID), "silence"))
+    with pytest.raises(LedgerError, match="was not recorded"):
+        lifecycle.withdraw(ledger, directory, ID)
