@@ -26,12 +26,15 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def site(home: Path, more: str = "") -> Settings:
-    """The shipped notice in English, said by a voice that takes a second a prompt; ``more`` goes into the file."""
+def site(home: Path, more: str = "", *, spoken: bool = False) -> Settings:
+    """The shipped notice in English; ``more`` goes into the file.
+
+    Said by a voice that takes a second a prompt, or, ``spoken``, by espeak-ng at its natural length.
+    """
     path = home / "ivr-consent.toml"
     voice = f'[prompts.voices.en]\ncommand = ["{sys.executable}", "{Path(__file__).with_name("voice.py")}"]\n'
     text = EXAMPLE.replace('languages = ["en", "da"]', 'languages = ["en"]')
-    path.write_text(f"[server]\nport = {free_port()}\n{text}{voice}{more}")
+    path.write_text(f"[server]\nport = {free_port()}\n{text}{'' if spoken else voice}{more}")
     settings = config.load(path)
     build(settings)
     return settings

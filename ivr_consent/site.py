@@ -20,10 +20,10 @@ from typing import Final
 from ivr_consent import __version__
 from ivr_consent.audio.build import Manifest, Progress, build_prompts, load_manifest, verify_manifest
 from ivr_consent.audio.speech import Voice, espeak_voice
-from ivr_consent.config import Line, Settings
+from ivr_consent.config import FACTS, Line, Settings
 from ivr_consent.core.errors import AudioError, ConfigurationError, Problem
 from ivr_consent.core.flow import Keys, Plan, SpokenNotice
-from ivr_consent.core.notice import Notice, Script, Segment, compose, parse_notice
+from ivr_consent.core.notice import SEVERAL_LANGUAGES, Notice, Script, Segment, compose, parse_notice, placeholders
 from ivr_consent.core.steps import Prompt
 
 MAX_NOTICE_BYTES: Final = 256 * 1024
@@ -108,11 +108,34 @@ def scripts(settings: Settings, line: Line) -> tuple[dict[str, Script], tuple[Pr
         if notice is None:
             continue
         facts = settings.facts_for(line, language)
+        missing = _missing_facts(notice, line, facts)
+        problems += [_missing_fact(settings, notice, name) for name in missing]
+        # Each missing fact is told above, once: here it stands for itself, so that all else that is wrong is told too.
+        facts |= dict.fromkeys(missing, "-")
         script, lacking = compose(notice, tuple(line.purposes), facts, several_languages=len(line.languages) > 1)
         problems += lacking
-        if script is not None:
+        if script is not None and not missing:
             found[language] = script
     return found, tuple(problems)
+
+
+def _missing_facts(notice: Notice, line: Line, facts: Mapping[str, str]) -> list[str]:
+    """Facts that the notice says on this line and that nobody gives, in the configuration's order."""
+    several = len(line.languages) > 1
+    purposes = [notice.purposes[purpose] for purpose in line.purposes if purpose in notice.purposes]
+    texts = [segment.text for segment in notice.segments if several or segment.only_if != SEVERAL_LANGUAGES]
+    texts += [text for purpose in purposes for text in (purpose.statement, purpose.question)]
+    texts += [*(segment.text for segment in notice.long), *notice.results.values()]
+    said = frozenset[str]().union(*map(placeholders, texts))
+    return [name for name in FACTS if name in said and not facts.get(name, "").strip()]
+
+
+def _missing_fact(settings: Settings, notice: Notice, name: str) -> Problem:
+    return Problem(
+        f"{settings.source}: facts.default.{name}",
+        f"not given, and the notice {notice.id!r} says it in {notice.language!r}",
+        f"set {name} in [facts.default] (or [facts.{notice.language}]) of {settings.source}",
+    )
 
 
 def read_notice(settings: Settings, notice: str, language: str) -> tuple[Notice | None, tuple[Problem, ...]]:

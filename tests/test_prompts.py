@@ -45,6 +45,23 @@ WEIGHTED = {
     "nl": r"bedankt|dank\w*|helaas|beter\w*|sneller|langer|verbeter\w*|graag|alstublieft",
     "de": r"danke?|leider|besser\w*|schneller|länger|verbesser\w*|gern\w*|bitte|freuen",
 }
+# What the software does not do: log each access, end by itself on a withdrawal or a transfer.
+UNKEPT = {
+    "en": r"access to it|attempt|stops|ends with|that agent|transferred|staff (?:opts?|agrees?)",
+    "da": r"adgang|forsøg|stopper|den medarbejder er|stilles om til, optages",
+    "sv": r"åtkomst|försök|stoppas|den medarbetaren|ert samtal",
+    "nl": r"toegang|poging|stopt|met die medewerker",
+    "de": r"Zugriff|Versuch|mit ihr endet|Aufzeichnung endet",
+}
+UNTIL_THE_END = {
+    "en": "until the call ends",
+    "da": "til opkaldet slutter",
+    "sv": "tills samtalet är slut",
+    "nl": "tot het (?:telefoon)?gesprek eindigt",
+    "de": "bis der Anruf endet",
+}
+PASSED_ON = {"en": "passed on", "da": "stilles (?:du )?om", "sv": "kopplas", "nl": "doorverbonden", "de": "weiterverbunden"}
+ERASED = {"en": "erased", "da": "slettes", "sv": "raderas", "nl": "gewist", "de": "gelöscht"}
 YES_NO = {"da": ("ja", "nej"), "de": ("Ja", "Nein"), "en": ("yes", "no"), "nl": ("ja", "nee"), "sv": ("ja", "nej")}
 CONSENT = {"da": "samtykke", "de": "Einwilligung", "en": "consent", "nl": "toestemming", "sv": "samtycke"}
 CONTROLLER = {
@@ -180,6 +197,19 @@ def test_no_vague_and_no_weighted_wording(language: str) -> None:
         assert "  " not in text, name
         assert text[0].isupper() or text[0] == "{", name
         assert text.endswith((".", "?")), name
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_promises_only_what_is_kept(language: str) -> None:
+    """R2, R13: recorded until the call ends, also when passed on; a withdrawal erases; no access log is promised."""
+    spoken = texts(language)
+    for name, text in spoken.items():
+        assert hits(UNKEPT[language], text) == [], name
+    for name in ("content", "long-data"):
+        assert hits(UNTIL_THE_END[language], spoken[name]), name
+        assert hits(PASSED_ON[language], spoken[name]), name
+    for name in ("withdrawal", "long-withdrawal"):
+        assert hits(ERASED[language], spoken[name]), name
 
 
 @pytest.mark.parametrize(

@@ -40,7 +40,8 @@ def build(context: typer.Context, json: Json = False) -> None:
         for line, language, manifest in built
     ]
     print_table(("line", "language", "prompts", "length", "voice"), rows)
-    say(f"in {settings.path(settings.prompts.audio)}; take them into use with: systemctl reload ivr-consent")
+    say(f"in {settings.path(settings.prompts.audio)}")
+    say("if the service runs, take them into use with: systemctl reload ivr-consent")
 
 
 def _built(line: str, language: str, manifest: Manifest) -> dict[str, Any]:

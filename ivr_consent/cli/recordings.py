@@ -17,14 +17,14 @@ if TYPE_CHECKING:
 
 def withdraw(
     context: typer.Context,
-    call_id: Annotated[str, typer.Argument(metavar="ID", help="The call's id, or the beginning of it (log list).")],
+    call_id: Annotated[str, typer.Argument(metavar="ID", help="The call's id, or the beginning of it, as in: ivr-consent log list.")],
     json: Json = False,
 ) -> None:
     """Erase the recording of a caller who withdraws consent, also while the call goes on, and log it."""
     with _opened(context) as (ledger, directory):
         from ivr_consent.store import lifecycle  # noqa: PLC0415 - no other verb needs it
 
-        record = lifecycle.withdraw(ledger, directory, call_id)
+        record = lifecycle.withdraw(ledger, directory, call_id.lower())
     found = record.decision.call_id
     if json:
         print_json({"ok": True, "call_id": found, "erased": True})

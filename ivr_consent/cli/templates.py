@@ -95,12 +95,11 @@ audio = {_toml(state / "audio")}
 # command = ["/usr/local/bin/my-voice", "--language", "{{language}}"]
 
 # What the notices say about you. A line without one of these is never recorded. Write words as they are spoken.
-[facts.default]
-{_facts(choices.facts)}
-# The same in the words of one language, where they differ:
+# In the words of one language, where they differ from those in [facts.default] below:
 # [facts.da]
 # authority = "Datatilsynet"
-
+[facts.default]
+{_facts(choices.facts)}
 # A line: a number that callers dial. In the dialplan: Gosub(ivr-consent,s,1({choices.line}))
 [lines.{choices.line}]
 # Which notice, and in which languages; the first one is spoken first.
@@ -180,7 +179,7 @@ Description=ivr-consent, consent before a call is recorded
 # Whoever has the port first owns the switch: we do, before Asterisk starts.
 Before=asterisk.service
 After=network.target
-# Calls go unrecorded while we are down: never give up.
+# Calls go unrecorded while we are down: never give up, but for a wrong configuration (below).
 StartLimitIntervalSec=0
 
 [Service]
@@ -195,6 +194,8 @@ UMask=0077
 WatchdogSec=5
 Restart=always
 RestartSec=1
+# Exit code 3, a wrong configuration: starting again does not mend it. ivr-consent check says what to mend.
+RestartPreventExitStatus=3
 # Calls under way may finish.
 TimeoutStopSec={settings.server.drain_seconds + 30}
 LimitNOFILE={settings.server.max_calls * 4 + 1024}

@@ -63,7 +63,7 @@ _MEANING: Final = {
     Exit.LOG: "the log is not usable",
 }
 
-EPILOG: Final = "Exit codes:\n\n" + "\n\n".join(f"{code.value}  {code.meaning}" for code in Exit)
+EPILOG: Final = "Exit codes:\n\n" + "\n\n".join(f"{code.value}  {code.meaning}." for code in Exit)
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")]
 

@@ -339,7 +339,7 @@ def compose(
                 Problem(
                     f"{notice.source}: {where}",
                     f"says {{{lacking[0]}}}, which the configuration does not give",
-                    f"set {lacking[0]} for the line or the controller",
+                    f"set {lacking[0]} in [facts.default], or in the facts of this language or line",
                 )
             )
             return text

@@ -131,3 +131,36 @@ async def test_a_line_that_cannot_be_asked_is_unrecorded_and_logged(here: Site, 
         record = await call.record()
         assert call.created() == []
     assert (record.decision.outcome, record.decision.payload["reason"]) == ("failed", reason)
+
+
+async def test_a_second_gate_in_one_call_ends_the_first_recording(here: Site) -> None:
+    """R1, R10: the second conversation is nobody's consent yet."""
+    async with here.call("twice") as call:
+        await call.window()
+        await call.phone.press("1")
+        await call.recorded_line()
+        await call.prompt("controller", nth=2)
+        assert await recorders(here) == []
+        await call.window(2)
+        await call.phone.press("2")
+        await call.unrecorded_line()
+        assert await recorders(here) == []
+
+
+async def recorders(here: Site) -> list[str]:
+    """What the switch says records now, on channels of callers."""
+    channels = [line.split("!")[0] for line in (await here.pbx.cli("core show channels concise")).splitlines()]
+    listed = [await here.pbx.cli(f"mixmonitor list {name}") for name in channels if name.startswith("PJSIP/")]
+    return [text for text in listed if "0x" in text]
+
+
+async def test_the_dialplan_ends_a_recording_when_it_goes_on(here: Site) -> None:
+    """R10: after the agent, Gosub(ivr-consent-stop,s,1): finished while the caller is still there."""
+    async with here.call("goeson") as call:
+        await call.window()
+        await call.phone.press("1")
+        await call.recorded_line()
+        await call.unrecorded_line()
+        record = await call.record(kind="recording_ended")
+        assert await recorders(here) == []
+    assert record.later[-1].payload["milliseconds"] == pytest.approx(1000, abs=400)
