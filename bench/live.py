@@ -51,13 +51,18 @@ def notice_seconds(settings: Settings) -> float:
     return sum(prompt.duration_ms for prompt in (*notice.information, *notice.questions.values())) / 1000
 
 
+def prepare(home: Path, secret: str, port: int, *, spoken: bool) -> Settings:
+    """A site with the manager connection."""
+    home.mkdir()
+    (home / "manager.secret").write_text(secret)
+    return site(home, f"[manager]\nport = {port}\n", spoken=spoken)
+
+
 async def measure(home: Path, calls: int, *, spoken: bool) -> dict[str, Any]:
     """Run Asterisk and our worker, place the calls, compare."""
     secret = secrets.token_urlsafe(16)
     async with rig(secret) as pbx:
-        home.mkdir()
-        (home / "manager.secret").write_text(secret)
-        settings = await asyncio.to_thread(site, home, f"[manager]\nport = {pbx.ami_port}\n", spoken=spoken)
+        settings = await asyncio.to_thread(prepare, home, secret, pbx.ami_port, spoken=spoken)
         await pbx.reload_dialplan(DIALPLAN + render_include(settings))
         assert pbx.pid is not None
         seconds = notice_seconds(settings)
@@ -103,7 +108,7 @@ def main() -> None:
             print(f"not measured: {error}", file=sys.stderr)
             return
     rows = {}
-    for name, result in results.items():
+    for result in results.values():
         ours, theirs = result["ours_ms_a_call"], result["asterisk_ms_a_call"]
         print(
             f"notice of {result['notice_seconds']:5.1f} s, {TALK_S:.0f} s of talk recorded: "

@@ -60,7 +60,13 @@ UNTIL_THE_END = {
     "nl": "tot het (?:telefoon)?gesprek eindigt",
     "de": "bis der Anruf endet",
 }
-PASSED_ON = {"en": "passed on", "da": "stilles (?:du )?om", "sv": "kopplas", "nl": "doorverbonden", "de": "weiterverbunden"}
+PASSED_ON = {
+    "en": "passed on",
+    "da": "stilles (?:du )?om",
+    "sv": "kopplas",
+    "nl": "doorverbonden",
+    "de": "weiterverbunden",
+}
 ERASED = {"en": "erased", "da": "slettes", "sv": "raderas", "nl": "gewist", "de": "gelöscht"}
 YES_NO = {"da": ("ja", "nej"), "de": ("Ja", "Nein"), "en": ("yes", "no"), "nl": ("ja", "nee"), "sv": ("ja", "nej")}
 CONSENT = {"da": "samtykke", "de": "Einwilligung", "en": "consent", "nl": "toestemming", "sv": "samtycke"}

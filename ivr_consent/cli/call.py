@@ -74,8 +74,10 @@ def call(
         raise ConfigurationError(f"line {line}", site.states[line].problems)
     actions = _actions(plan, keys, press_during or [], hold, hangup_at)
     with _ledger(site, throw_away=no_log) as ledger:
-        played = run_call(plan, _context(site, line, pseudonym(site.pseudonym_key, caller)), Caller(actions), ledger)
-    good = _went_well(played)
+        called = _context(site, line, pseudonym(site.pseudonym_key, caller))
+        played = run_call(plan, called, Caller(actions), ledger)
+        closed = _closed(played, ledger, called.call_id, line)
+    good = _went_well(played) and closed
     if json:
         print_json({"ok": good, **as_json(played)})
     else:
@@ -172,6 +174,18 @@ def _went_well(played: SimulatedCall) -> bool:
     """Decided and logged, no fault of ours, and the caller could do all that was asked for."""
     ending = played.ending
     return ending.outcome.value != "failed" and ending.logged and not played.undone
+
+
+def _closed(played: SimulatedCall, ledger: Ledger, call_id: str, line: str) -> bool:
+    """Say in the log that a granted call's recording, of which there never was a file, has ended."""
+    from ivr_consent.core.decision import Outcome  # noqa: PLC0415 - as its caller
+    from ivr_consent.core.steps import Logged  # noqa: PLC0415
+
+    if played.ending.outcome is not Outcome.GRANTED:
+        return True
+    details = {"file": None, "milliseconds": 0, "simulated": True, "route": "recorded"}
+    written = ledger.note_now(call_id, line, "recording_ended", details)
+    return isinstance(written, Logged) and written.durable
 
 
 def as_json(played: SimulatedCall) -> dict[str, Any]:

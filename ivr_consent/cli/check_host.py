@@ -72,7 +72,10 @@ def _examples(settings: Settings) -> Iterator[Finding]:
 
 def _pseudonym_key(settings: Settings) -> Finding:
     path = settings.path(settings.log.pseudonym_key_file)
-    problem = secret_problem(path, "ivr-consent init makes it; it is kept for as long as the log")
+    made_by = "ivr-consent init makes it, with the log; it is kept for as long as the log"
+    if settings.path(settings.log.path).exists():
+        made_by = "restore it from its copy: beside a log no new one is made, it would make callers unrecognisable"
+    problem = secret_problem(path, made_by)
     if problem is not None:
         return Finding(Area.CONFIGURATION, "pseudonym key", *problem)
     if not re.fullmatch(r"[0-9a-fA-F]{64,}", path.read_text(errors="replace").strip()):

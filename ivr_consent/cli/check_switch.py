@@ -22,6 +22,7 @@ from typing import Final, Self
 
 from ivr_consent.cli.check_host import secret_problem
 from ivr_consent.cli.findings import Area, Finding, State
+from ivr_consent.cli.terminal import DEFAULT_CONFIG
 from ivr_consent.config import Manager, Settings
 from ivr_consent.core.errors import ManagerError
 from ivr_consent.pbx.asterisk import dialplan
@@ -51,6 +52,9 @@ MODULES: Final = (
 
 NEEDED_RIGHT: Final = "dtmf"
 
+_SCRIPT = re.compile(
+    r"AGI\((?P<path>(?:[^,()\s]*/)?ivr-consent-agi|/[^,()\s]+),(?:[^\n]*,--config=(?P<configuration>[^,()\s]+)\))?"
+)
 _ECHO = re.compile(rb'GET FULL VARIABLE "?([0-9a-f]{16})"?\n')
 
 Ask = Callable[[str], str]
@@ -63,15 +67,52 @@ class Unanswered(Exception):
 
 def findings(settings: Settings, program: str) -> Iterator[Finding]:
     """Everything of the switch."""
-    yield from _server(settings)
-    rows, ask = _manager(settings, program)
-    yield from rows
-    yield from _dialplan(settings, ask)
+
+    def ask(question: str) -> str:
+        return run_program(program, question)
+
+    script = _script(ask)
+    if script is None:
+        yield from _server(settings)
+        yield from _manager(settings, ask)
+        yield from _dialplan(settings, ask)
+    else:
+        yield from _classic(settings, script)
+        yield from _destinations(settings, ask)
     yield from _modules(ask)
 
 
 def _finding(name: str, state: State, found: str, remedy: str = "") -> Finding:
     return Finding(Area.SWITCH, name, state, found, remedy)
+
+
+# --- the classic script instead of the server ----------------------------------------------------------------------
+
+
+def _script(ask: Ask) -> re.Match[str] | None:
+    """The call of ``ivr-consent-agi`` in the dialplan's gate, where that stands in place of the server's."""
+    try:
+        return _SCRIPT.search(ask(f"dialplan show {CONTEXT}"))
+    except Unanswered:
+        return None
+
+
+def _classic(settings: Settings, script: re.Match[str]) -> Iterator[Finding]:
+    path = Path(script["path"])
+    write = f"ivr-consent dialplan --write /etc/asterisk/ivr-consent --script {path}, then dialplan reload"
+    if path.is_absolute() and not os.access(path, os.X_OK):
+        found = f"the context {CONTEXT} runs {path}, which is no program here"
+        yield _finding("dialplan", State.PROBLEM, found, "install it there, or write the dialplan anew with --script")
+    elif script["configuration"] and Path(script["configuration"]) != settings.source.absolute():
+        found = f"the context {CONTEXT} runs {path} with another configuration, {script['configuration']}"
+        yield _finding("dialplan", State.WARNING, found, f"look at that one with --config, or: {write}")
+    else:
+        yield _finding("dialplan", State.OK, f"the context {CONTEXT} runs the classic script {path} for each call")
+    yield _finding("FastAGI server", State.OK, "not needed: the classic script does its work")
+    yield _finding("manager", State.OK, "not needed: the classic script goes by the guard time")
+    remedy = "see that cron runs it as the user that Asterisk runs as, every few minutes: ivr-consent sweep"
+    found = "no server ends recordings that nobody reported, or erases those past their days"
+    yield _finding("sweep", State.UNCHECKED, found, remedy)
 
 
 # --- our own server ------------------------------------------------------------------------------------------------
@@ -86,7 +127,10 @@ def _server(settings: Settings) -> Iterator[Finding]:
     if listen.is_unspecified:
         listen = ipaddress.ip_address("::1" if listen.version == 6 else "127.0.0.1")
     where = f"{listen} port {settings.server.port}"
-    started = "start it: systemctl start ivr-consent; until then every call goes unrecorded"
+    started = (
+        "start it: systemctl start ivr-consent; until then every call goes unrecorded "
+        "(a site with the classic script needs none: run this as root, so that the dialplan is seen)"
+    )
     try:
         echoed = _is_our_server(str(listen), settings.server.port)
     except TimeoutError:
@@ -217,16 +261,18 @@ class Conversation(_Link):
         raise ManagerError("no reply among many messages")
 
 
-def _manager(settings: Settings, program: str) -> tuple[list[Finding], Ask]:
-    """What the manager connection is like; and whom to ask about the dialplan."""
-
-    def ask_program(question: str) -> str:
-        return run_program(program, question)
-
+def _manager(settings: Settings, ask: Ask) -> list[Finding]:
+    """What the manager connection is like."""
     manager = settings.manager
     if manager is None:
-        found = "no [manager]: a guard time after the question stands in for it"
-        return [_finding("manager", State.WARNING, found, "ivr-consent init shows how to add it")], ask_program
+        found = "no [manager] table: a guard time after the question stands in for the manager link"
+        directory = settings.source.absolute().parent
+        init = "ivr-consent init" if directory == DEFAULT_CONFIG.parent else f"ivr-consent init --dir {directory}"
+        remedy = (
+            f'add two lines to {settings.source}: [manager] and secret_file = "manager.secret"; then {init} writes the '
+            "secret and the manager user, and says what to include in manager.conf; then systemctl restart ivr-consent"
+        )
+        return [_finding("manager", State.WARNING, found, remedy)]
     rows: list[Finding] = []
     if not manager.tls and not _loopback(manager.host):
         remedy = "set manager.tls = true, or use an Asterisk on this machine"
@@ -236,7 +282,7 @@ def _manager(settings: Settings, program: str) -> tuple[list[Finding], Ask]:
     if problem is not None:
         rows.append(_finding("manager secret", *problem))
     if not path.is_file() or not os.access(path, os.R_OK):
-        return rows, ask_program
+        return rows
     where = f"{manager.host} port {manager.port}"
     include = "include the file that ivr-consent init wrote in manager.conf, then: asterisk -rx 'manager reload'"
     try:
@@ -253,8 +299,8 @@ def _manager(settings: Settings, program: str) -> tuple[list[Finding], Ask]:
         found = f"{where} cannot be used ({getattr(error, 'strerror', None) or error})"
         remedy = "is Asterisk running, with enabled = yes in manager.conf? is manager.port right?"
         rows.append(_finding("manager login", State.PROBLEM, found, remedy))
-    rows += _read_rights(manager, ask_program)
-    return rows, ask_program
+    rows += _read_rights(manager, ask)
+    return rows
 
 
 def _loopback(host: str) -> bool:
@@ -347,7 +393,6 @@ def run_program(program: str, question: str) -> str:
 def _dialplan(settings: Settings, ask: Ask) -> Iterator[Finding]:
     try:
         gate = ask(f"dialplan show {CONTEXT}")
-        lines = ask(f"dialplan show {dialplan.LINES_CONTEXT}")
     except Unanswered as error:
         remedy = f"as root: asterisk -rx 'dialplan show {CONTEXT}'"
         yield _finding("dialplan", State.UNCHECKED, str(error), remedy)
@@ -361,6 +406,15 @@ def _dialplan(settings: Settings, ask: Ask) -> Iterator[Finding]:
         yield _finding("dialplan", State.PROBLEM, f"the context {CONTEXT} does not call {address}", remedy)
     else:
         yield _finding("dialplan", State.OK, f"the context {CONTEXT} calls {address}")
+    yield from _destinations(settings, ask)
+
+
+def _destinations(settings: Settings, ask: Ask) -> Iterator[Finding]:
+    """Whether lines with destinations are in the dialplan."""
+    try:
+        lines = ask(f"dialplan show {dialplan.LINES_CONTEXT}")
+    except Unanswered:
+        return
     routed = [name for name, line in settings.lines.items() if line.recorded is not None]
     missing = [name for name in routed if f"'{name}' =>" not in lines]
     if missing:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Annotated
 
@@ -9,6 +10,9 @@ import typer
 
 from ivr_consent.cli import files
 from ivr_consent.cli.terminal import Exit, Json, of, print_json, say
+
+_SCRIPT = re.compile(r"(?m)^ same => n,AGI\((/[^,()\s]+),")
+"""The gate's call of a program of this machine; the server's has an ``agi://`` address there."""
 
 
 def dialplan(
@@ -21,15 +25,19 @@ def dialplan(
         Path | None,
         typer.Option(
             metavar="PATH",
-            help="For a site without the server: the absolute path of ivr-consent-agi, which the gate runs instead.",
+            help="For a site without the server: the absolute path of ivr-consent-agi, which the gate runs instead. "
+            "A gate in DIR that runs one already keeps it.",
         ),
     ] = None,
     json: Json = False,
 ) -> None:
     """Print the dialplan of the configuration, or write it into files."""
     settings = of(context).settings()
-    from ivr_consent.pbx.asterisk.dialplan import render_files  # noqa: PLC0415 - no other verb needs it
+    from ivr_consent.pbx.asterisk.dialplan import INCLUDE_FILE, render_files  # noqa: PLC0415 - no other verb needs it
 
+    kept_script = None
+    if write is not None and script is None:
+        script = kept_script = script_in(write / INCLUDE_FILE)
     rendered = render_files(settings, script)
     if write is None:
         if json:
@@ -43,13 +51,26 @@ def dialplan(
     done = write_files(rendered, write)
     foreign = "kept" in done.values()
     if json:
-        print_json({"ok": not foreign, "files": {str(write / name): what for name, what in done.items()}})
+        written = {str(write / name): what for name, what in done.items()}
+        print_json({"ok": not foreign, "files": written, "script": str(script) if script is not None else None})
     else:
         for name, what in done.items():
             why = ": it is not of ours; rename it, or write elsewhere" if what == "kept" else ""
             say(f"{what:<10} {write / name}{why}")
+        if kept_script is not None:
+            say(f"the gate runs the classic script as before: {kept_script}")
+            say(f"to go over to the server, remove {write / INCLUDE_FILE} first, then write it anew")
         say("take it into use with: asterisk -rx 'dialplan reload'")
     raise typer.Exit(Exit.PROBLEMS if foreign else Exit.GOOD)
+
+
+def script_in(path: Path) -> Path | None:
+    """The classic script that a gate of ours runs in place of the server; ``None`` when it runs none."""
+    from ivr_consent.pbx.asterisk.dialplan import is_ours  # noqa: PLC0415 - as above
+
+    text = files.read(path) if files.exists(path) else ""
+    found = _SCRIPT.search(text) if is_ours(text) else None
+    return Path(found[1]) if found is not None else None
 
 
 def write_files(rendered: dict[str, str], directory: Path) -> dict[str, str]:

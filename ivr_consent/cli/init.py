@@ -25,6 +25,14 @@ OWN_FOLDER: Final = "ivr-consent"
 MANAGER_FILE: Final = "manager_consent.conf"
 UNIT_FILE: Final = "ivr-consent.service"
 
+NOTICE_LASTS: Final = "about a minute and a quarter"
+"""The shipped notice with its question, in English, with one purpose."""
+
+KEY_MISSING: Final = (
+    "The key of callers' pseudonyms is missing beside a log. Restore it from its copy: with a new one no caller of "
+    "before is recognised in the log."
+)
+
 _PLAIN_PATH = re.compile(r"/[A-Za-z0-9_./-]+")
 _SECRET = re.compile(r"[!-:<-~]{8,200}")  # no space and no semicolon: manager.conf ends a value there
 
@@ -110,6 +118,8 @@ def init(
     owner, remark = _owner(user)
     writer = _Writer(dry_run, owner)
     _write(writer, settings, text, etc / OWN_FOLDER, user)
+    if ("missing", settings.path(settings.log.pseudonym_key_file)) in writer.done:
+        remark = "\n".join(filter(None, (remark, KEY_MISSING)))
     steps = _next_steps(settings, etc)
     if json:
         done = [{"what": what, "path": str(path)} for what, path in writer.done]
@@ -119,7 +129,8 @@ def init(
         say(f"{what:<12}{path}")
     if remark:
         say()
-        say(remark)
+        for sentence in remark.splitlines():
+            say(sentence)
     for step in steps:
         say()
         say(step["do"])
@@ -177,7 +188,11 @@ def _write(writer: _Writer, settings: Settings, text: str, own_folder: Path, use
         writer.directory(path, 0o700, writer.user)
     writer.directory(own_folder, 0o755)
     writer.file(settings.source, text, 0o640, readable)
-    writer.file(settings.path(settings.log.pseudonym_key_file), secrets.token_hex(32) + "\n", 0o600, writer.user)
+    key = settings.path(settings.log.pseudonym_key_file)
+    if files.exists(log) and not files.exists(key):
+        writer.done.append(("missing", key))  # a new one beside a log would make its callers unrecognisable
+    else:
+        writer.file(key, secrets.token_hex(32) + "\n", 0o600, writer.user)
     if settings.manager is not None:
         secret_file, manager_file = settings.path(settings.manager.secret_file), own_folder / MANAGER_FILE
         secret = _secret(secret_file, manager_file)
@@ -248,8 +263,15 @@ def _next_steps(settings: Settings, etc: Path) -> list[dict[str, Any]]:
                 f"systemctl enable --now {unit}",
                 "asterisk -rx 'dialplan reload'; asterisk -rx 'manager reload'",
                 f"{program} check",
-                f"{program} call {line} --keys {settings.lines[line].keys.yes}",
+                f"{program} call {line} --keys {settings.lines[line].keys.yes} --no-log",
             ],
+        }
+    )
+    steps.append(
+        {
+            "do": "Then dial the number. The window for your answer opens after the whole notice: the shipped one lasts "
+            f"{NOTICE_LASTS}, and a yes before its end does not count. {program} log list shows what came of it.",
+            "lines": [],
         }
     )
     return steps

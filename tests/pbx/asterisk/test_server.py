@@ -137,6 +137,19 @@ async def test_yes_is_on_disk_recorded_and_routed(tmp_path: Path) -> None:
         assert ended == [call.call_id]
 
 
+def test_a_call_on_uvloop(tmp_path: Path) -> None:
+    """Its transports are of no class of asyncio's."""
+    uvloop = pytest.importorskip("uvloop")
+
+    async def one_call() -> None:
+        async with opened(tmp_path) as gate:
+            call = await gate.switch.call()
+            assert await answered(call, "1") == "granted"
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(one_call())
+
+
 async def test_version_16_gets_a_file_a_side(tmp_path: Path) -> None:
     async with opened(tmp_path) as gate:
         call = await gate.switch.call(version=VERSION_16)
