@@ -25,8 +25,8 @@ OWN_FOLDER: Final = "ivr-consent"
 MANAGER_FILE: Final = "manager_consent.conf"
 UNIT_FILE: Final = "ivr-consent.service"
 
-NOTICE_LASTS: Final = "about a minute and a quarter"
-"""The shipped notice with its question, in English, with one purpose."""
+NOTICE_LASTS: Final = "about 80 seconds"
+"""The shipped notice up to the end of its question, in English, with one purpose."""
 
 KEY_MISSING: Final = (
     "The key of callers' pseudonyms is missing beside a log. Restore it from its copy: with a new one no caller of "
@@ -269,8 +269,8 @@ def _next_steps(settings: Settings, etc: Path) -> list[dict[str, Any]]:
     )
     steps.append(
         {
-            "do": "Then dial the number. The window for your answer opens after the whole notice: the shipped one lasts "
-            f"{NOTICE_LASTS}, and a yes before its end does not count. {program} log list shows what came of it.",
+            "do": "Then dial the number. The window for your answer opens after the notice and its question, with the "
+            f"shipped one after {NOTICE_LASTS}; a yes before that does not count. What came of it: {program} log list",
             "lines": [],
         }
     )

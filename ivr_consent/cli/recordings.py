@@ -17,7 +17,9 @@ if TYPE_CHECKING:
 
 def withdraw(
     context: typer.Context,
-    call_id: Annotated[str, typer.Argument(metavar="ID", help="The call's id, or the beginning of it, as in: ivr-consent log list.")],
+    call_id: Annotated[
+        str, typer.Argument(metavar="ID", help="The call's id, or the beginning of it, as in: ivr-consent log list.")
+    ],
     json: Json = False,
 ) -> None:
     """Erase the recording of a caller who withdraws consent, also while the call goes on, and log it."""
