@@ -161,6 +161,7 @@ class Service:
             try:
                 await asyncio.to_thread(lifecycle.sweep, self._ledger, self.site.recordings, busy)
                 await asyncio.to_thread(lifecycle.expire, self._ledger, self.site.recordings)
+                await asyncio.to_thread(lifecycle.erase_leftovers, self._ledger, self.site.recordings)
             except ConsentError as error:
                 log.error("sweep_failed", problem=str(error))
             await asyncio.sleep(SWEEP_S)

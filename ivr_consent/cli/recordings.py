@@ -43,7 +43,7 @@ def sweep(context: typer.Context, json: Json = False) -> None:
         from ivr_consent.store import lifecycle  # noqa: PLC0415 - no other verb needs it
 
         finished = lifecycle.sweep(ledger, directory, frozenset())
-        erased = lifecycle.expire(ledger, directory)
+        erased = lifecycle.expire(ledger, directory) + lifecycle.erase_leftovers(ledger, directory)
     if json:
         print_json({"ok": True, "finished": finished, "erased": erased})
     else:

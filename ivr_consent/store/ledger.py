@@ -49,7 +49,13 @@ CLOSING: Final = (
 
 log = structlog.get_logger()
 
-ERASED: Final = ("recording_expired", "withdrawn", "recording_stopped", "recording_missing")
+ERASED: Final = (
+    "recording_expired",
+    "withdrawn",
+    "recording_stopped",
+    "recording_not_confirmed",
+    "recording_missing",
+)
 """Kinds of events after which no file of the recording is left."""
 
 Written = Granted | Logged | Failed

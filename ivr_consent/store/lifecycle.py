@@ -10,10 +10,10 @@ from typing import Final
 
 import structlog
 
-from ivr_consent.core.errors import LedgerError
+from ivr_consent.core.errors import ConsentError, LedgerError
 from ivr_consent.core.steps import Logged
 from ivr_consent.store import recordings
-from ivr_consent.store.ledger import CLOSING, CallRecord, Ledger, LedgerReader
+from ivr_consent.store.ledger import CLOSING, ERASED, CallRecord, Ledger, LedgerReader
 
 SETTLE_S: Final = 10.0
 """How long an ended recorder may keep its file open; Asterisk closes it within milliseconds."""
@@ -23,6 +23,9 @@ YOUNG_S: Final = 60.0
 
 UNSEEN_IDLE_S: Final = 6 * 3600.0
 """Where the open files of the switch cannot be seen, a file unchanged for so long belongs to an ended call."""
+
+ID_LENGTH: Final = 32
+"""Hexadecimal digits of a call's id, with which every file of its recording begins."""
 
 log = structlog.get_logger()
 
@@ -77,6 +80,8 @@ def expire(ledger: Ledger, directory: Path, now: datetime | None = None) -> int:
     for record in records:
         (ended,) = [event for event in record.later if event.kind == "recording_ended"][:1]
         days = record.decision.payload.get("retention_days")
+        if not ended.payload.get("file") and not recordings.files(directory, record.decision.call_id):
+            continue  # nobody talked: there never was one
         if not isinstance(days, int) or now < datetime.fromisoformat(ended.time) + timedelta(days=days):
             continue
         gone = recordings.discard(directory, record.decision.call_id)
@@ -89,24 +94,45 @@ def expire(ledger: Ledger, directory: Path, now: datetime | None = None) -> int:
     return erased
 
 
+def erase_leftovers(ledger: Ledger, directory: Path) -> int:
+    """Remove files of recordings that the log says are erased or stopped (a removal that failed); their number."""
+    found = {path.name[:32] for path in directory.iterdir()}
+    removed = 0
+    with LedgerReader(ledger.path) as reader:
+        for recording_id in found:
+            record = reader.call(recording_id) if len(recording_id) == ID_LENGTH else None
+            if record is None or not any(event.kind in ERASED for event in record.later):
+                continue
+            if recordings.in_use(directory, recording_id) is not True and recordings.discard(directory, recording_id):
+                log.warning("leftover_erased", call_id=recording_id)
+                removed += 1
+    return removed
+
+
 def withdraw(ledger: Ledger, directory: Path, call_id: str) -> CallRecord:
     """A caller's withdrawal (R13): erase the recording, also one that still runs, and say so in the log.
 
     A running recorder keeps writing into a file that no longer has a name; when it closes it, nothing is left. Raises
-    :class:`LedgerError` for a call that was not recorded or is withdrawn already, and when a file cannot be removed.
+    :class:`ConsentError` for a call that has no recording, and :class:`LedgerError` when the log cannot be written.
     """
     with LedgerReader(ledger.path) as reader:
         record = reader.call(call_id)
     if record is None:
-        raise LedgerError(f"no call {call_id!r} in the log, or more than one that begins so; see: ivr-consent log list")
+        raise ConsentError(
+            f"no call {call_id!r} in the log, or more than one that begins so; see: ivr-consent log list"
+        )
+    kinds = {event.kind for event in record.later}
     if record.decision.outcome != "granted":
-        raise LedgerError(f"call {call_id} was not recorded ({record.decision.outcome}); there is nothing to withdraw")
-    if any(event.kind == "withdrawn" for event in record.later):
-        raise LedgerError(f"call {call_id} is withdrawn already")
+        raise ConsentError(f"call {call_id} was not recorded ({record.decision.outcome}); there is nothing to withdraw")
+    if kinds & set(ERASED):
+        raise ConsentError(f"the recording of call {call_id} is withdrawn already, or erased; see: ivr-consent log show")
+    if "recording_confirmed" not in kinds:
+        # Nothing would be found to erase now, and the recorder could start a moment later.
+        raise ConsentError(f"the recording of call {call_id} has not started yet; run this again in a moment")
     found = record.decision.call_id
     running = recordings.in_use(directory, found)
     if not recordings.discard(directory, found):
-        raise LedgerError(f"a file of call {found} cannot be removed from {directory}; run this as the service's user")
+        raise ConsentError(f"a file of call {found} cannot be removed from {directory}; run this as the service's user")
     details = {"reason": "by_administrator", "erased": True, "was_running": running, "route": record.route}
     written = ledger.note_now(found, record.decision.line, "withdrawn", details)
     if not (isinstance(written, Logged) and written.durable):

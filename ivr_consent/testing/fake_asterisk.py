@@ -169,7 +169,7 @@ class FakeCall(asyncio.Protocol):
         self.replies: list[str] = []
         self.variables: dict[str, str] = {
             variables.RESULT: "failed",
-            variables.REASON: "server_not_reached",
+            variables.REASON: "server_failed",
             variables.CALL_ID: "",
             variables.MIXMONITOR: "",
         }

@@ -21,6 +21,26 @@ def test_a_yes_is_played_as_text_and_logged(ready: Place) -> None:
     assert len(call["decision"]["payload"]["call"]["subject_ref"]) == 32
 
 
+def test_a_granted_call_is_closed_in_the_log(ready: Place) -> None:
+    """There is no file, and there never was one: nobody waits for its end."""
+    for key in ("1", "2"):
+        assert run("--config", ready.config, "call", "support", "--keys", key).exit_code == 0
+    declined, granted = run_json("--config", ready.config, "log", "list")[1]["calls"]
+    assert (granted["recording"], granted["route"]) == ("ended", "recorded")
+    end = granted["later"][-1]
+    assert end["kind"] == "recording_ended"
+    assert end["payload"] == {"file": None, "milliseconds": 0, "simulated": True, "route": "recorded"}
+    assert declined["later"] == []
+    swept = run_json("--config", ready.config, "sweep")[1]
+    assert (swept["finished"], swept["erased"]) == (0, 0)
+
+
+def test_a_grant_that_is_taken_back_is_not_closed_as_a_recording(ready: Place) -> None:
+    run("--config", ready.config, "call", "support", "--keys", "1", "--hangup-at", "route")
+    (call,) = run_json("--config", ready.config, "log", "list")[1]["calls"]
+    assert call["recording"] == "stopped"
+
+
 @pytest.mark.parametrize(
     ("options", "outcome", "reason"),
     [

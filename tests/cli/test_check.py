@@ -96,7 +96,22 @@ def test_a_line_that_lacks_audio_or_a_fact(place: Place) -> None:
     assert code == 1  # beside it, the switch
     place.edit('\nauthority = "', '\n# authority = "')
     code, rows = found(place)
-    assert "{authority}" in rows["line support"]["found"]
+    assert rows["line support"]["remedy"] == f"set authority in [facts.default] (or [facts.en]) of {place.config}"
+
+
+def test_each_missing_fact_is_one_row_a_language_with_its_key(tmp_path: Path) -> None:
+    """However often the notice says it: an administrator sets it once."""
+    place = Place(tmp_path)
+    assert run(*place.init("--language", "en", "--language", "da", "--controller", "A Company")).exit_code == 0
+    rows = run_json("--config", place.config, "check", "--asterisk", "/nonexistent/asterisk")[1]["findings"]
+    remedies = [row["remedy"] for row in rows if row["name"] == "line support"]
+    lacking = ("authority", "recipients", "withdrawal_contact", "rights_contact", "web_address")
+    assert remedies == [
+        f"set {fact} in [facts.default] (or [facts.{language}]) of {place.config}"
+        for language in ("en", "da")
+        for fact in lacking
+    ]
+    assert len([row for row in rows if row["state"] == "problem" and "facts." in row["found"]]) == len(remedies)
 
 
 def test_the_log(site: Place) -> None:
@@ -128,6 +143,7 @@ def test_a_missing_key_is_told_and_not_made(site: Place) -> None:
     (site.etc / "pseudonym.key").unlink()
     rows = found(site)[1]
     assert rows["pseudonym key"]["state"] == "problem"
+    assert "restore it from its copy" in rows["pseudonym key"]["remedy"]
     assert rows["line support"]["state"] == "not checked"
     assert not (site.etc / "pseudonym.key").exists()
 
@@ -209,6 +225,53 @@ def test_asterisks_own_program_is_asked(site: Place) -> None:
     for name in ("manager read rights", "timestampevents", "dialplan", "modules"):
         assert rows.get(name, {"state": "ok"})["state"] == "ok", rows[name]
     assert rows["dialplan"]["state"] == rows["modules"]["state"] == "ok"
+
+
+def classic(site: Place, script: Path, options: str = "") -> dict[str, dict[str, str]]:
+    """What is found where the dialplan's gate runs a script in place of the server."""
+    gate = (
+        f"[ Context 'ivr-consent' created by 'pbx_config' ]\n   14. AGI({script},${{{{line}}}}{options})   [file:37]\n"
+    )
+    return found(site, "--asterisk", asterisk_program(site, gate=gate))[1]
+
+
+def test_a_site_with_the_classic_script_needs_no_server_and_no_manager(site: Place) -> None:
+    script = site.root / "ivr-consent-agi"
+    script.write_text("#!/bin/sh\n")
+    script.chmod(0o755)
+    rows = classic(site, script, f",--config={site.config}")
+    assert problems(rows) == set()
+    for name in ("dialplan", "FastAGI server", "manager"):
+        assert rows[name]["state"] == "ok", rows[name]
+        assert "classic script" in rows[name]["found"]
+    assert "manager login" not in rows
+    assert rows["sweep"]["state"] == "not checked"
+    assert "ivr-consent sweep" in rows["sweep"]["remedy"]
+    site.edit("[manager]\n", "[manager]\ntls = true\n")
+    site.config.write_text(site.config.read_text().replace("tls = false\n", "", 1))
+    assert problems(classic(site, script)) == set()
+
+
+def test_a_classic_script_that_is_not_there_or_reads_something_else(site: Place) -> None:
+    script = site.root / "ivr-consent-agi"
+    rows = classic(site, script)
+    assert rows["dialplan"]["state"] == "problem"
+    assert str(script) in rows["dialplan"]["found"]
+    script.write_text("#!/bin/sh\n")
+    script.chmod(0o755)
+    row = classic(site, script, ",--config=/elsewhere.toml")["dialplan"]
+    assert row["state"] == "warning"
+    assert "/elsewhere.toml" in row["found"]
+
+
+def test_without_a_manager_table_it_is_said_what_to_add(site: Place) -> None:
+    text = site.config.read_text()
+    before, _, rest = text.partition("[manager]\n")
+    site.config.write_text(before + rest[rest.index("[log]") :])
+    row = found(site)[1]["manager"]
+    assert row["state"] == "warning"
+    for wanted in (str(site.config), "[manager]", 'secret_file = "manager.secret"', f"init --dir {site.etc}"):
+        assert wanted in row["remedy"]
 
 
 def test_what_asterisks_program_says_is_wrong(site: Place) -> None:

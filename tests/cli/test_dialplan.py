@@ -60,6 +60,28 @@ def test_an_extension_that_asterisk_goes_to_of_itself_is_refused(place: Place) -
     assert "another name" in result.stderr
 
 
+def test_a_gate_that_runs_the_classic_script_keeps_it(place: Place) -> None:
+    """Written anew after a change, it is not switched back to a server that nobody runs."""
+    folder = place.asterisk / "ivr-consent"
+    script = "/opt/ivr-consent/bin/ivr-consent-agi"
+    write = ("--config", place.config, "dialplan", "--write", folder)
+    assert "as before" not in run(*write, "--script", script).stdout
+    gate = (folder / dialplan.INCLUDE_FILE).read_text()
+    assert gate.count(f"AGI({script},") == 2
+    place.edit(ROUTED, ROUTED.replace("# ", ""))
+    said = run(*write)
+    assert said.exit_code == 0
+    assert f"runs the classic script as before: {script}" in said.stdout
+    assert (folder / dialplan.INCLUDE_FILE).read_text() == gate
+    assert "support,1,Gosub" in (folder / dialplan.LINES_FILE).read_text()
+    assert run_json(*write)[1]["script"] == script
+    run(*write, "--script", "/usr/local/bin/ivr-consent-agi")
+    assert run_json(*write)[1]["script"] == "/usr/local/bin/ivr-consent-agi"
+    (folder / dialplan.INCLUDE_FILE).unlink()
+    assert run_json(*write)[1]["script"] is None
+    assert "agi://" in (folder / dialplan.INCLUDE_FILE).read_text()
+
+
 def test_only_files_of_our_own_are_written_anew(place: Place) -> None:
     folder = place.asterisk / "ivr-consent"
     foreign = folder / dialplan.LINES_FILE

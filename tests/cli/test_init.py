@@ -11,7 +11,9 @@ import pytest
 
 from ivr_consent import config
 from ivr_consent.cli import files
+from ivr_consent.cli.init import NOTICE_LASTS
 from ivr_consent.cli.templates import EXAMPLE_FACTS
+from ivr_consent.cli.terminal import Exit
 from tests.cli.support import Place, run, run_json
 
 WRITTEN = {
@@ -102,6 +104,34 @@ def test_facts_that_nobody_gave_are_left_to_be_written(tmp_path: Path) -> None:
     assert "set authority" in " ".join(problem["remedy"] for problem in document["lines"][0]["problems"])
 
 
+def test_every_comment_that_is_a_setting_can_be_uncommented(tmp_path: Path) -> None:
+    """Alone, and with all the ones above it: what is left is TOML, with no key twice."""
+    place = Place(tmp_path)
+    assert run(*place.init("--controller", "A Company")).exit_code == 0
+    lines = place.config.read_text().splitlines()
+    settings = [n for n, line in enumerate(lines) if re.match(r"# (\[[a-z.]+\]$|[a-z_]+ = )", line)]
+    assert [lines[n] for n in settings if "facts.da" in lines[n] or "Datatilsynet" in lines[n]]
+    for number in settings:
+        alone = [line.removeprefix("# ") if n == number else line for n, line in enumerate(lines)]
+        above = [line.removeprefix("# ") if n in settings and n <= number else line for n, line in enumerate(lines)]
+        for text in (alone, above):
+            tomllib.loads("\n".join(text))
+    facts = tomllib.loads("\n".join(above))["facts"]
+    assert facts["da"] == {"authority": "Datatilsynet"}
+    assert facts["default"]["authority"] == EXAMPLE_FACTS["authority"]
+
+
+def test_a_lost_key_is_not_made_anew_beside_a_log(place: Place) -> None:
+    (place.etc / "pseudonym.key").unlink()
+    result = run(*place.init())
+    assert result.exit_code == 0
+    assert "Restore it from its copy" in result.stdout
+    assert not (place.etc / "pseudonym.key").exists()
+    place.log.unlink()
+    assert run(*place.init()).exit_code == 0
+    assert (place.etc / "pseudonym.key").exists()
+
+
 def test_the_manager_user_may_do_nothing_but_hear_keys(place: Place) -> None:
     text = (place.asterisk / "ivr-consent/manager_consent.conf").read_text()
     values = dict(re.findall(r"(?m)^(\w+) =[ ]?(.*)$", text))
@@ -121,6 +151,7 @@ def test_the_service_is_watched_and_may_write_its_state_alone(place: Place) -> N
     lines = unit.splitlines()
     for wanted in ("Type=notify", "WatchdogSec=5", "Restart=always", "RestartSec=1", "User=asterisk", "UMask=0077"):
         assert wanted in lines
+    assert f"RestartPreventExitStatus={Exit.CONFIGURATION.value}" in lines
     (writable,) = [line for line in lines if line.startswith("ReadWritePaths=")]
     state = place.state
     assert writable.partition("=")[2].split() == [str(state), str(state / "audio"), str(state / "recordings")]
@@ -137,6 +168,7 @@ def test_says_what_to_add_and_what_to_do_next(place: Place) -> None:
         "prompts build",
         f"{place.config} check",
         "systemctl enable --now",
+        f"with the shipped one after {NOTICE_LASTS}",
     ):
         assert wanted in said
 

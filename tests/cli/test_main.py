@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import json
 import sqlite3
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+import typer.main
 
 from ivr_consent import __version__
-from ivr_consent.cli.terminal import Exit, safe
+from ivr_consent.cli.main import app
+from ivr_consent.cli.terminal import EPILOG, Exit, safe
 from tests.cli.support import Place, run, run_json
 
 
 def test_help_has_every_verb_and_every_exit_code() -> None:
     text = run("--help").stdout
-    for word in ("init", "check", "serve", "call", "dialplan", "log", "prompts"):
+    for word in ("init", "check", "serve", "run", "call", "dialplan", "withdraw", "sweep", "log", "prompts"):
         assert word in text
     for code in Exit:
         assert f"{code.value}  {code.meaning}"[:40] in text
@@ -29,6 +33,9 @@ def test_help_has_every_verb_and_every_exit_code() -> None:
         ("serve",),
         ("call",),
         ("dialplan",),
+        ("run",),
+        ("withdraw",),
+        ("sweep",),
         ("log", "list"),
         ("log", "show"),
         ("prompts", "build"),
@@ -39,6 +46,22 @@ def test_every_verb_has_json(words: tuple[str, ...]) -> None:
     result = run(*words, "--help")
     assert result.exit_code == 0
     assert "--json" in result.stdout
+
+
+def test_every_text_of_the_help_ends_as_a_sentence() -> None:
+    def texts(command: Any, path: str) -> Iterator[tuple[str, str]]:
+        yield path, command.help
+        for param in command.params:
+            text = getattr(param, "help", None)
+            if not getattr(param, "hidden", False):
+                yield f"{path} {param.name}", (text or "").removesuffix(" [default: en]")
+        for name, child in getattr(command, "commands", {}).items():
+            yield from texts(child, f"{path} {name}")
+
+    for where, text in texts(typer.main.get_command(app), "ivr-consent"):
+        for paragraph in (text or "").split("\n\n"):
+            assert paragraph.rstrip().endswith("."), where
+    assert all(paragraph.endswith((".", ":")) for paragraph in EPILOG.split("\n\n"))
 
 
 def test_version() -> None:
@@ -131,6 +154,11 @@ def test_a_log_of_a_newer_version(place: Place) -> None:
 def test_no_character_reaches_the_terminal_that_it_acts_upon(text: str, shown: str) -> None:
     """I6."""
     assert safe(text) == shown
+
+
+def test_a_reload_is_for_a_service_that_runs(ready: Place) -> None:
+    said = run("--config", ready.config, "prompts", "build").stdout
+    assert "if the service runs, take them into use with: systemctl reload ivr-consent" in said
 
 
 def test_json_is_one_object_and_nothing_else(ready: Place) -> None:

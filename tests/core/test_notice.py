@@ -300,7 +300,7 @@ def test_a_fact_that_is_missing_is_named(value: str | None) -> None:
     (problem,) = problems
     assert problem.where == "en.toml: who"
     assert "{controller}" in problem.found
-    assert "set controller" in problem.remedy
+    assert "set controller in [facts.default]" in problem.remedy
 
 
 def test_the_texts_digest_is_of_what_is_said_before_the_choice() -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from ivr_consent.core.decision import Decision, Outcome
-from ivr_consent.core.errors import LedgerError
+from ivr_consent.core.errors import ConsentError
 from ivr_consent.core.flow import failed_decision
 from ivr_consent.core.steps import Granted, Logged
 from ivr_consent.store import lifecycle, recordings
@@ -150,14 +150,33 @@ def test_a_withdrawal_erases_a_running_and_an_ended_recording(ledger: Ledger, di
     last = record(ledger).later[-1]
     assert (last.kind, last.payload["was_running"], last.payload["erased"]) == ("withdrawn", True, True)
     assert not lifecycle.finish_ended(ledger, directory, ID)
-    with pytest.raises(LedgerError, match="already"):
+    with pytest.raises(ConsentError, match="already"):
         lifecycle.withdraw(ledger, directory, ID)
 
 
 @pytest.mark.parametrize("call_id", ["", "ffff", "%", "../x"])
 def test_a_withdrawal_of_nothing_says_so(ledger: Ledger, directory: Path, call_id: str) -> None:
-    with pytest.raises(LedgerError, match="log list"):
+    with pytest.raises(ConsentError, match="log list"):
         lifecycle.withdraw(ledger, directory, call_id)
     ledger.decide_now(failed_decision(call_context(ID), "silence"))
-    with pytest.raises(LedgerError, match="was not recorded"):
+    with pytest.raises(ConsentError, match="was not recorded"):
         lifecycle.withdraw(ledger, directory, ID)
+
+
+def test_a_withdrawal_before_the_recorder_runs_is_asked_for_again(ledger: Ledger, directory: Path) -> None:
+    """R13: there is nothing to erase yet, and a file could come to be a moment later."""
+    grant(ledger)
+    with pytest.raises(ConsentError, match="not started yet"):
+        lifecycle.withdraw(ledger, directory, ID)
+    assert record(ledger).later == ()
+
+
+@pytest.mark.parametrize(("kind", "left"), [("recording_stopped", 0), ("withdrawn", 0), ("routed", 1)])
+def test_files_that_should_be_gone_are_removed_later(ledger: Ledger, directory: Path, kind: str, left: int) -> None:
+    """R1: a removal that failed at its time (a disk's hiccup) is done again; others' files are left alone."""
+    grant(ledger, "recording_confirmed", kind)
+    (directory / f"{ID}.raw").write_bytes(FRAMES)
+    (directory / "notes.txt").write_text("not ours")
+    lifecycle.erase_leftovers(ledger, directory)
+    assert len(recordings.files(directory, ID)) == left
+    assert (directory / "notes.txt").exists()

@@ -291,7 +291,7 @@ async def test_a_server_that_is_not_there_is_a_failure() -> None:
     async with FakeAsterisk("127.0.0.1", port) as switch:
         call = await switch.call()
         assert await call.wait() == "failed"
-        assert (call.status, call.route, call.reason) == ("FAILURE", "unrecorded", "server_not_reached")
+        assert (call.status, call.route, call.reason) == ("FAILURE", "unrecorded", "server_failed")
 
 
 # --- the recorder -----------------------------------------------------------------------------------------------------

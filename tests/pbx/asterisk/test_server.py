@@ -14,13 +14,14 @@ from typing import Any
 import pytest
 import structlog
 
+from ivr_consent.core.decision import Decision
 from ivr_consent.core.errors import ConsentError
 from ivr_consent.core.flow import Plan
 from ivr_consent.core.steps import Record, Result, Step
 from ivr_consent.pbx.asterisk import server as server_module
 from ivr_consent.pbx.asterisk.server import Presses, Server
 from ivr_consent.service import Service
-from ivr_consent.store.ledger import Ledger, LedgerReader, Ticket
+from ivr_consent.store.ledger import Ledger, LedgerReader, Ticket, Written
 from ivr_consent.testing.fake_asterisk import VERSION_16, FakeAsterisk, FakeCall, environment
 from ivr_consent.testing.tiny import TinyLines, tiny_plan
 
@@ -594,6 +595,13 @@ class SlowLedger(Ledger):
     """A disk that hangs until it is let go."""
 
     gate: threading.Event
+    soon = False
+
+    def decide(self, decision: Decision, done: Callable[[Written], None]) -> Ticket:
+        ticket = super().decide(decision, done)
+        if self.soon and not ticket.grants:
+            self.gate.set()
+        return ticket
 
     def _commit(self, batch: list[Ticket]) -> list[Callable[[], None]]:
         if any(ticket.grants for ticket in batch):
@@ -601,20 +609,26 @@ class SlowLedger(Ledger):
         return super()._commit(batch)
 
 
+@pytest.mark.parametrize("soon", [True, False])
 async def test_a_disk_that_is_too_slow_means_unrecorded_and_the_grant_is_void(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, soon: bool
 ) -> None:
+    """Whether the disk wakes up while the refusal waits for it, or after the call."""
     monkeypatch.setattr(server_module, "COMMIT_DEADLINE_S", 0.2)
     let_go = threading.Event()
 
     def slow(path: Path, dispatch: Callable[[list[Callable[[], None]]], None]) -> Ledger:
         ledger = SlowLedger(path, dispatch=dispatch)
-        ledger.gate = let_go
+        ledger.gate, ledger.soon = let_go, soon
         return ledger
 
     async with opened(tmp_path, ledger=slow) as gate:
-        call = await gate.switch.call()
-        assert await answered(call, "1") == "failed"
+        with structlog.testing.capture_logs() as logs:
+            call = await gate.switch.call()
+            assert await answered(call, "1") == "failed"
+            await gate.quiet()
+        # The late grant must not be taken for the answer to the refusal.
+        assert [entry["logged"] for entry in logs if entry["event"] == "call"] == [soon]
         assert (call.route, call.reason) == ("unrecorded", "log_too_slow")
         assert not call.started
         let_go.set()
