@@ -45,5 +45,5 @@ def configure_logging(level: int = logging.INFO) -> None:
         ],
         wrapper_class=structlog.make_filtering_bound_logger(level),
         logger_factory=structlog.WriteLoggerFactory(file=cast("TextIO", _Unfailing())),
-        cache_logger_on_first_use=False,
+        cache_logger_on_first_use=True,
     )

@@ -173,9 +173,13 @@ class Service:
             except ConsentError as error:
                 log.error("recording_not_finished", problem=str(error))
 
+        def done(task: asyncio.Task[None]) -> None:
+            self._tasks.discard(task)
+            work.close()  # where the task was cancelled before it began
+
         task = asyncio.get_running_loop().create_task(guarded())
         self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(done)
 
 
 def _call_all(callbacks: list[Callable[[], None]]) -> None:

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, Protocol, TextIO
 
 import typer
 
+from ivr_consent.cli import templates
 from ivr_consent.cli.terminal import Exit, Json, print_json, safe
 from ivr_consent.core.errors import ConfigurationError, ConsentError, Problem
 
@@ -660,10 +661,10 @@ def _summary(document: dict[str, Any], settings: Settings, home: Path) -> None:
         )
     else:
         console.print(f"nothing of this call is in {settings.path(settings.recordings.directory)}")
-    config = home / CONFIG_NAME
+    config, program = home / CONFIG_NAME, " ".join(templates.program())
     console.print("\nlook at next:")
-    console.print(f"  ivr-consent --config {config} log show {document['call_id'][:12]}")
-    console.print(f"  ivr-consent --config {config} call {document['line']} --keys 2")
+    console.print(f"  {program} --config {config} log show {document['call_id'][:12]}")
+    console.print(f"  {program} --config {config} call {document['line']} --keys 2")
     console.print(f"  {config}, and what the service said: {home / 'service.log'}")
 
 

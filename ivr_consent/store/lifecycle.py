@@ -125,7 +125,9 @@ def withdraw(ledger: Ledger, directory: Path, call_id: str) -> CallRecord:
     if record.decision.outcome != "granted":
         raise ConsentError(f"call {call_id} was not recorded ({record.decision.outcome}); there is nothing to withdraw")
     if kinds & set(ERASED):
-        raise ConsentError(f"the recording of call {call_id} is withdrawn already, or erased; see: ivr-consent log show")
+        raise ConsentError(
+            f"the recording of call {call_id} is withdrawn already, or erased; see: ivr-consent log show"
+        )
     if "recording_confirmed" not in kinds:
         # Nothing would be found to erase now, and the recorder could start a moment later.
         raise ConsentError(f"the recording of call {call_id} has not started yet; run this again in a moment")
