@@ -29,6 +29,9 @@ DIALPLAN_PLACE = re.compile(
 )
 """``context,extension,priority`` as Goto() takes it; no variables, so that nothing is expanded."""
 
+RECORDINGS_PATH = re.compile(r"/[A-Za-z0-9_./-]+")
+"""MixMonitor's argument is a path, options and a shell command, parted by commas: nothing of that may be in a path."""
+
 FACTS = ("controller", "authority", "recipients", "withdrawal_contact", "rights_contact", "web_address")
 """What a notice says that only the site knows; the other placeholders come from the line itself."""
 
@@ -243,6 +246,8 @@ class Settings(_Table):
         for name in value:
             if not LINE_NAME.fullmatch(name):
                 raise ValueError(f"{name!r} is not a name for a line; use letters, digits, - and _")
+        if len({name.replace("-", "") for name in value}) < len(value):
+            raise ValueError("two lines differ by a - alone, and Asterisk takes no notice of it; rename one of them")
         return value
 
     @field_validator("facts")
@@ -306,7 +311,13 @@ def parse(document: dict[str, Any], source: Path, sha256: str) -> Settings:
         settings = Settings.model_validate(document)
     except ValidationError as error:
         raise ConfigurationError(str(source), tuple(_problem(source, item) for item in error.errors())) from None
-    return settings.model_copy(update={"source": source, "sha256": sha256})
+    settings = settings.model_copy(update={"source": source, "sha256": sha256})
+    directory = str(settings.path(settings.recordings.directory))
+    if not RECORDINGS_PATH.fullmatch(directory):
+        found = f"found {_shown(directory)}: it stands in a command to the switch"
+        problem = Problem(f"{source}: recordings.directory", found, "use letters, digits and / . _ - only")
+        raise ConfigurationError(str(source), (problem,))
+    return settings
 
 
 def _problem(source: Path, error: Any) -> Problem:

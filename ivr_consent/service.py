@@ -44,6 +44,9 @@ SILENCE_S: Final = 4.0
 SWEEP_S: Final = 30.0
 """How often recordings whose end nobody reported are looked for."""
 
+EXPIRE_S: Final = 3600.0
+"""How often recordings past their days are looked for."""
+
 RESTART_S: Final = (0.1, 0.5, 1.0, 2.0, 5.0, 10.0)
 """Pauses before restarts in a row."""
 
@@ -156,22 +159,29 @@ class Service:
 
     async def _sweep(self) -> None:
         assert self._ledger is not None
+        expired = -EXPIRE_S
         while True:
             busy = {call.call_id for call in self.server.calls if call.call_id is not None}
-            try:
-                await asyncio.to_thread(lifecycle.sweep, self._ledger, self.site.recordings, busy)
-                await asyncio.to_thread(lifecycle.expire, self._ledger, self.site.recordings)
-                await asyncio.to_thread(lifecycle.erase_leftovers, self._ledger, self.site.recordings)
-            except ConsentError as error:
-                log.error("sweep_failed", problem=str(error))
+            await self._guarded(lifecycle.sweep, self._ledger, self.site.recordings, busy)
+            await self._guarded(lifecycle.erase_leftovers, self._ledger, self.site.recordings)
+            if time.monotonic() - expired > EXPIRE_S:
+                expired = time.monotonic()
+                await self._guarded(lifecycle.expire, self._ledger, self.site.recordings)
             await asyncio.sleep(SWEEP_S)
+
+    async def _guarded(self, work: Callable[..., object], *arguments: object) -> None:
+        """One round of something that must go on for ever: whatever is wrong with it, the next round comes."""
+        try:
+            await asyncio.to_thread(work, *arguments)
+        except Exception:  # the root of a task: a full disk now must not end the retention of years
+            log.exception("sweep_failed")
 
     def _spawn(self, work: Coroutine[Any, Any, object]) -> None:
         async def guarded() -> None:
             try:
                 await work
-            except ConsentError as error:
-                log.error("recording_not_finished", problem=str(error))
+            except Exception:  # the root of a task: the sweep tries again
+                log.exception("recording_not_finished")
 
         def done(task: asyncio.Task[None]) -> None:
             self._tasks.discard(task)
@@ -252,6 +262,7 @@ def notify(message: str) -> None:
 def work(path: Path, heartbeat: int | None = None, parent: int | None = None) -> int:
     """Run the worker until SIGTERM. Exit code: 0, 3 wrong configuration, 5 log not usable, 1 anything else."""
     configure_logging()
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # until the loop handles it: the configuration is being read anyway
     try:
         settings = config.load(path)
         with asyncio.Runner(loop_factory=_loop_factory()) as runner:
@@ -294,6 +305,7 @@ class _Watch:
         self._path = path
         self._worker: subprocess.Popen[bytes] | None = None
         self._stopping = False
+        self._ready = False
 
     def run(self) -> int:
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
@@ -307,7 +319,8 @@ class _Watch:
             if self._stopping or not was_ready:
                 return code
             row = 0 if time.monotonic() - began > STEADY_S else min(row + 1, len(RESTART_S) - 1)
-            print(f"ivr-consent: the worker ended (exit code {code}); restarting", file=sys.stderr)
+            with contextlib.suppress(OSError):
+                print(f"ivr-consent: the worker ended (exit code {code}); restarting", file=sys.stderr)
             time.sleep(RESTART_S[row])
 
     def _one_life(self) -> tuple[int, bool]:
@@ -319,14 +332,14 @@ class _Watch:
         self._worker = subprocess.Popen(command, pass_fds=(beating, watched))
         os.close(beating)
         os.close(watched)
-        ready = False
+        ready = self._ready = False
         try:
             if self._stopping:
                 self._worker.terminate()
             while True:
                 heard, _, _ = select.select([beats], [], [], SILENCE_S if ready else 30.0)
                 if heard and os.read(beats, 64):
-                    ready = True
+                    ready = self._ready = True
                     continue
                 if not heard:
                     self._worker.kill()
@@ -341,6 +354,8 @@ class _Watch:
     def _pass_on(self, number: int, _: FrameType | None) -> None:
         if number != signal.SIGHUP:
             self._stopping = True
+        elif not self._ready:
+            return  # it is reading the configuration just now
         if self._worker is not None and self._worker.poll() is None:
             self._worker.send_signal(signal.SIGTERM if number == signal.SIGINT else number)
 

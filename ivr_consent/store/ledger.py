@@ -55,6 +55,7 @@ ERASED: Final = (
     "recording_stopped",
     "recording_not_confirmed",
     "recording_missing",
+    "grant_void",
 )
 """Kinds of events after which no file of the recording is left."""
 
@@ -344,15 +345,20 @@ class LedgerReader:
         )
         return [CallRecord(row, self._later(row)) for row in self._rows(query, list(CLOSING))]
 
-    def kept_recordings(self) -> list[CallRecord]:
-        """Calls whose recording has ended and has not been erased, oldest first."""
+    def expired_recordings(self, now: datetime) -> list[CallRecord]:
+        """Calls whose recording has not been erased and ended longer ago than their decision's days, oldest first.
+
+        The database does the sum: a site keeps tens of thousands of recordings, of which a few are due.
+        """
         marks = ",".join("?" * len(ERASED))
         query = (
             "SELECT * FROM events AS d WHERE kind = 'decision' AND outcome = 'granted' AND EXISTS "  # noqa: S608 - only question marks are put in
-            "(SELECT 1 FROM events AS e WHERE e.call_id = d.call_id AND e.kind = 'recording_ended') AND NOT EXISTS "
+            "(SELECT 1 FROM events AS e WHERE e.call_id = d.call_id AND e.kind = 'recording_ended' AND "
+            "julianday(e.time) + json_extract(CAST(d.payload AS TEXT), '$.retention_days') <= julianday(?)) "
+            "AND NOT EXISTS "
             f"(SELECT 1 FROM events AS e WHERE e.call_id = d.call_id AND e.kind IN ({marks})) ORDER BY sequence"
         )
-        return [CallRecord(row, self._later(row)) for row in self._rows(query, list(ERASED))]
+        return [CallRecord(row, self._later(row)) for row in self._rows(query, [now.isoformat(), *ERASED])]
 
     def _later(self, decision: LoggedEvent) -> tuple[LoggedEvent, ...]:
         query = "SELECT * FROM events WHERE call_id = ? AND kind != 'decision' ORDER BY sequence"

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import fcntl
+import os
 import time
 from collections.abc import Set as AbstractSet
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
@@ -62,8 +64,11 @@ def sweep(ledger: Ledger, directory: Path, busy: AbstractSet[str]) -> int:
         used = recordings.in_use(directory, call_id)
         if used is True or (used is None and not _idle(directory, call_id)):
             continue
-        _close(ledger, directory, record)
-        closed += 1
+        try:
+            _close(ledger, directory, record)
+            closed += 1
+        except (OSError, ConsentError) as error:  # one recording's trouble is not the next one's
+            log.error("recording_not_finished", call_id=call_id, problem=str(error))
     return closed
 
 
@@ -76,14 +81,9 @@ def expire(ledger: Ledger, directory: Path, now: datetime | None = None) -> int:
     now = now or datetime.now(UTC)
     erased = 0
     with LedgerReader(ledger.path) as reader:
-        records = reader.kept_recordings()
+        records = reader.expired_recordings(now)
     for record in records:
-        (ended,) = [event for event in record.later if event.kind == "recording_ended"][:1]
-        days = record.decision.payload.get("retention_days")
-        if not ended.payload.get("file") and not recordings.files(directory, record.decision.call_id):
-            continue  # nobody talked: there never was one
-        if not isinstance(days, int) or now < datetime.fromisoformat(ended.time) + timedelta(days=days):
-            continue
+        days = record.decision.payload["retention_days"]
         gone = recordings.discard(directory, record.decision.call_id)
         if not gone:
             log.error("recording_not_erased", call_id=record.decision.call_id, remedy="look at the directory's rights")
@@ -143,6 +143,19 @@ def withdraw(ledger: Ledger, directory: Path, call_id: str) -> CallRecord:
 
 
 def _close(ledger: Ledger, directory: Path, record: CallRecord) -> None:
+    """Finish and log, one process at a time: the hang-up handler's word and a sweep may come together."""
+    lock = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        with LedgerReader(ledger.path) as reader:
+            now = reader.call(record.decision.call_id)
+        if now is not None and _open(now):
+            _close_locked(ledger, directory, now)
+    finally:
+        os.close(lock)
+
+
+def _close_locked(ledger: Ledger, directory: Path, record: CallRecord) -> None:
     call_id, line = record.decision.call_id, record.decision.line
     kinds = {event.kind for event in record.later}
     if not recordings.files(directory, call_id):

@@ -102,7 +102,7 @@ def in_use(directory: Path, recording_id: str) -> bool | None:
         return False
     wanted = {str(path.resolve()) for path in paths}
     owners = {path.stat().st_uid for path in paths}
-    blind = False
+    blind, others = False, False
     # Plain strings: pathlib makes this walk over every process six times as dear, and each recorded call needs one.
     for process in os.listdir("/proc"):
         if not process.isdigit():
@@ -111,6 +111,7 @@ def in_use(directory: Path, recording_id: str) -> bool | None:
         try:
             if os.stat(folder).st_uid not in owners:
                 continue
+            others = others or int(process) != os.getpid()
             descriptors = os.listdir(folder)
         except PermissionError:
             blind = blind or not _is_zombie(process)
@@ -123,7 +124,8 @@ def in_use(directory: Path, recording_id: str) -> bool | None:
                     return True
             except OSError:
                 continue  # closed while we looked, or a special file that nobody may look at
-    return None if blind else False
+    # The switch itself is a process of that user: who sees none but himself (a container) sees nothing.
+    return None if blind or not others else False
 
 
 def _is_zombie(process: str) -> bool:

@@ -290,7 +290,7 @@ def test_a_recorder_that_must_not_run_on(
     """R13, I5: stopped, read back, and in the log."""
     done = call(ledger, ONE, press("1"), Action(place, act))
     (note,) = [e.step for e in done.journal if isinstance(e.step, Note) and e.step.kind == kind]
-    assert note.details == {"reason": reason, "stop_confirmed": True, "route": "unrecorded"}
+    assert note.details == {"reason": reason, "stop_confirmed": True, "stop_problem": None, "route": "unrecorded"}
     assert [command.command for command in done.commands] == ["start", "stop"]
     assert not done.running
     assert not done.files

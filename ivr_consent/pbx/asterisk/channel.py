@@ -17,6 +17,7 @@ from math import ceil
 from pathlib import Path
 from typing import Final
 
+from ivr_consent.config import RECORDINGS_PATH
 from ivr_consent.core.decision import Outcome
 from ivr_consent.core.steps import (
     Answer,
@@ -67,7 +68,6 @@ TWO_CHANNEL_VERSION: Final = 22
 """From here on MixMonitor writes both sides into one file (option D); older ones write a file a side."""
 
 _HANDLE = re.compile(r"0x[0-9a-f]{1,16}")
-_SAFE_DIRECTORY = re.compile(r"/[A-Za-z0-9_./-]+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -304,7 +304,7 @@ class Channel:
 
     def recording_arguments(self, recording_id: str) -> tuple[Path, str]:
         """MixMonitor's file and options: only while bridged, the sides apart, names of our own."""
-        if not re.fullmatch(r"[0-9a-f]{32}", recording_id) or not _SAFE_DIRECTORY.fullmatch(str(self.recordings)):
+        if not re.fullmatch(r"[0-9a-f]{32}", recording_id) or not RECORDINGS_PATH.fullmatch(str(self.recordings)):
             raise ValueError("a recording has a name and a directory of our own, in plain characters")
         stem = self.recordings / recording_id
         handle = f"i({variables.MIXMONITOR})"

@@ -93,7 +93,7 @@ class Server:
         self.finish = finish
         self.observe = observe
         self.calls: set[_Connection] = set()
-        self.served = 0
+        self._refused = 0
         self._allow = tuple(ipaddress.ip_network(network) for network in allow)
         self._max_calls = max_calls
         self._listener: asyncio.Server | None = None
@@ -143,6 +143,12 @@ class Server:
             return "peer_not_allowed"
         return "too_many_calls" if len(self.calls) >= self._max_calls else None
 
+    def count_refused(self, reason: str) -> None:
+        """Say it at the first, the tenth, the hundredth …: a flood of connections must not become a flood of lines."""
+        self._refused += 1
+        if str(self._refused).strip("0") == "1":
+            log.warning("connection_refused", reason=reason, count=self._refused)
+
     def forget(self, call: _Connection) -> None:
         self.calls.discard(call)
         if not self.calls:
@@ -183,7 +189,7 @@ class _Connection(asyncio.Protocol):
         peer = transport.get_extra_info("peername")
         refused = self.server.admits(str(peer[0]) if isinstance(peer, tuple) else "")
         if refused is not None:
-            log.warning("connection_refused", reason=refused)
+            self.server.count_refused(refused)
             transport.abort()
             return
         transport.set_write_buffer_limits(high=MAX_WRITE_BUFFER)
@@ -257,7 +263,8 @@ class _Connection(asyncio.Protocol):
 
     def _log_our_failure(self) -> None:
         """Every call has a decision (I3), also one that our own fault ended; after a grant it voids the grant."""
-        assert self.call_id is not None
+        if self.call_id is None or not self.uniqueid.isascii():
+            return
         call = CallContext(
             self.call_id,
             UNKNOWN_LINE,
@@ -391,7 +398,6 @@ class _Connection(asyncio.Protocol):
     def _end(self, summary: Summary | None) -> None:
         self.awaiting = None
         self.session = None
-        self.server.served += 1
         if self.cancel_press is not None:
             self.cancel_press()
         if summary is not None and summary.script != CHECK_SCRIPT:

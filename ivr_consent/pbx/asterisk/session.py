@@ -21,6 +21,9 @@ from ivr_consent.pbx.asterisk import channel as ch
 from ivr_consent.pbx.asterisk.variables import CHECK_SCRIPT, CONSENT_SCRIPT, ENDED_ARGUMENT, ENDED_SCRIPT
 from ivr_consent.pbx.asterisk.wire import Environment
 
+PRESENTATION_RESTRICTED: Final = 0x60
+"""Bits of ``agi_callingpres`` (Q.931): any of them means that the caller withholds the number."""
+
 UNKNOWN_LINE: Final = "-"
 """Stands in the log for a line that the dialplan named and the configuration does not know."""
 
@@ -84,8 +87,8 @@ Observer = Callable[[Step, Result | None], None]
 def pseudonym(key: bytes, number: str | None) -> str | None:
     """A caller as a keyed pseudonym: HMAC-SHA-256 of the number, 32 hexadecimal digits; ``None`` if withheld."""
     digits = re.sub(r"[^0-9A-Za-z]", "", number or "", flags=re.ASCII)
-    if not digits:
-        return None
+    if not any(character.isdigit() for character in digits):
+        return None  # "anonymous", "Restricted": nobody's number
     return hmac.new(key, digits.lower().encode(), hashlib.sha256).hexdigest()[:32]
 
 
@@ -139,7 +142,8 @@ def _gate(
     asked_for = arguments[0] if arguments else ""
     plan = lines.plan(asked_for, environment.language)
     known = plan != "unknown_line"
-    subject = pseudonym(lines.pseudonym_key, environment.caller_number)
+    restricted = int(environment.raw.get("agi_callingpres", "0") or "0") & PRESENTATION_RESTRICTED
+    subject = None if restricted else pseudonym(lines.pseudonym_key, environment.caller_number)
     call = _context(environment, lines, call_id, asked_for if known else UNKNOWN_LINE, subject)
     yield from channel.announce(call_id)
     flow = refusal_flow(call, plan) if isinstance(plan, str) else consent_flow(plan, call)

@@ -129,7 +129,9 @@ _KNOWN_KEYS: Final = frozenset(_KEYS)
 _PREFIXES: Final = tuple(b"\n" if key in ("agi_network", "agi_priority") else key.encode() + b": " for key in _KEYS)
 
 # What Python's \d, isdigit() and int() accept beyond 0-9 has no place here: every class is spelled out.
-_environment_line = re.compile(r"([a-z0-9_]+): ([^\x00-\x1f\x7f-\x9f]*)").fullmatch
+# C1 controls (U+0080 to U+009F) are let in: a caller's name may hold them, no terminal of ours sees them, and refusing
+# them would let a caller stay out of the log.
+_environment_line = re.compile(r"([a-z0-9_]+): ([^\x00-\x1f\x7f]*)").fullmatch
 _argument_key = re.compile(r"agi_arg_[1-9][0-9]{0,3}").fullmatch
 _priority = re.compile(r"[0-9]{1,9}").fullmatch
 _result_line = re.compile(

@@ -314,7 +314,6 @@ BAD_ENVIRONMENTS = {
     "NUL": (replaced(NAME, b"agi_calleridname: a\0b"), "environment-control"),
     "tab": (replaced(NAME, b"agi_calleridname: a\tb"), "environment-control"),
     "DEL": (replaced(NAME, b"agi_calleridname: a\x7fb"), "environment-control"),
-    "next line, U+0085": (replaced(NAME, b"agi_calleridname: a\xc2\x85b"), "environment-control"),
     "no space after the colon": (replaced(NAME, b"agi_calleridname:x"), "environment-line"),
     "no colon": (replaced(NAME, b"agi_calleridname"), "environment-line"),
     "space before the key": (replaced(NAME, b" agi_calleridname: x"), "environment-line"),
@@ -954,3 +953,12 @@ def test_random_bytes_are_the_peers_fault(data: bytes) -> None:
     else:
         assert str(fault).isascii()
         assert len(fault.excerpt) <= 60
+
+
+def test_c1_controls_in_a_name_are_let_in() -> None:
+    """R7: a caller's name with U+0085 or U+009B must not keep the call out of the log; nothing of ours prints it."""
+    wire = Wire()
+    wire.receive_data(replaced(NAME, b"agi_calleridname: a\xc2\x85b\xc2\x9b31m"))
+    event = wire.next_event()
+    assert isinstance(event, Environment)
+    assert event.caller_name == "a\x85b\x9b31m"
