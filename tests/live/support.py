@@ -15,7 +15,6 @@ import signal
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -265,7 +264,7 @@ class LiveCall:
     async def unrecorded_line(self) -> None:
         await self.phone.wait_tone(UNRECORDED_HZ, DEADLINE_S)
 
-    async def record(self, *, closed: bool = False, kind: str | None = None) -> CallRecord:
+    async def record(self, *, kind: str | None = None) -> CallRecord:
         """The call's decision, once it is in the log (and has a later event of this kind)."""
         async with asyncio.timeout(DEADLINE_S):
             while True:
@@ -461,10 +460,6 @@ async def until_log(server: Server, text: str) -> None:
     async with asyncio.timeout(DEADLINE_S):
         while text not in server.log:
             await asyncio.sleep(0.02)  # polling another process's output, with the deadline above
-
-
-def seconds_since(moment: float) -> float:
-    return time.monotonic() - moment
 
 
 def line_names(scenarios: Iterable[Scenario]) -> dict[str, tuple[str, Line]]:

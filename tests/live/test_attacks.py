@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from pathlib import Path
 
 import pytest
 
@@ -26,8 +27,11 @@ HOSTILE = {
     "forged events": {"raw_from_user": FORGED_EVENTS},
     "carriage return": {"raw_from_user": "55%0dAction%3a%20Logoff%0d"},
     "quotes": {"raw_from_user": "a%22b%27c%60d", "display_name": 'O\\"Brien \\\\'},
-    "expressions": {"raw_from_user": "%24%7bSHELL(touch%20/tmp/x)%7d", "display_name": "${SHELL(id)}$[1+1]"},
-    "shell": {"raw_from_user": "x;touch%20/tmp/x;%24(id)%7c%26", "display_name": "`id`; $(id) | & ;"},
+    "expressions": {
+        "raw_from_user": "%24%7bSHELL(touch%20/tmp/ivr-consent-owned)%7d",
+        "display_name": "${SHELL(id)}$[1+1]",
+    },
+    "shell": {"raw_from_user": "x;touch%20/tmp/ivr-consent-owned;%24(id)%7c%26", "display_name": "`id`; $(id) | & ;"},
     "long": {"raw_from_user": "9" * 300, "display_name": "N" * 300},
     "control characters": {"raw_from_user": "55%09%1b%5b31m%7f%01", "display_name": "\x1b[31mred"},
     "not UTF-8": {"raw_from_user": "55%ff%fe%c3", "display_name": "Zo\u00eb"},
@@ -45,6 +49,7 @@ async def test_a_hostile_caller_id_changes_nothing(here: Site, attack: str) -> N
         assert call.created() == []
         assert call.count("MixMonitor") == 0
     assert (record.decision.outcome, record.decision.payload["reason"]) == ("no_answer", "silence")
+    assert not Path("/tmp/ivr-consent-owned").exists()
     ours = [line for line in here.server.log.splitlines() if record.decision.call_id in line]
     assert len(ours) == 1
     assert ours[0].startswith('{"')
