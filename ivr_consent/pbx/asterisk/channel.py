@@ -332,21 +332,21 @@ class Channel:
         return heard.reply.data if heard is not None and heard.reply.ok and heard.reply.data else None
 
     def _stop(self, step: StopRecording) -> Performing:
-        if self._end is not None:
-            # Nothing can be said to the switch any more. A hang-up ends the recorder, else the dialplan stops it; the
-            # switch's open files are the witness.
-            released = yield Released(step.recording_id, FILE_DEADLINE_S)
-            gone = yield Discard(step.recording_id)
-            assert isinstance(released, Seen)
-            assert isinstance(gone, Seen)
-            return Stopped() if released.yes and gone.yes else Failed("stop_not_seen")
         stopped = yield from self._stop_and_discard(step.recording_id)
         return Stopped() if stopped else Failed("stop_not_confirmed")
 
     def _stop_and_discard(self, recording_id: str) -> Generator[Request, Response, bool]:
-        """Stop our recorder, read back that the channel has it no more, remove its file (nothing was bridged)."""
+        """Stop our recorder, read back that the channel has it no more, remove its file (nothing was bridged).
+
+        Where nothing can be said to the switch any more (a hang-up ends the recorder, else the dialplan stops it), the
+        switch's open files are the witness.
+        """
         yield from self._say(wire.exec_("StopMixMonitor", self.handle or ""))
-        stopped = self._end is None and (self.handle is None or (yield from self._recorder_file()) is None)
+        stopped = self.handle is None or (yield from self._recorder_file()) is None
+        if self._end is not None:
+            released = yield Released(recording_id, FILE_DEADLINE_S)
+            assert isinstance(released, Seen)
+            stopped = released.yes
         seen = yield Discard(recording_id)
         assert isinstance(seen, Seen)
         return stopped and seen.yes
