@@ -202,7 +202,7 @@ class _Connection(asyncio.Protocol):
             self.wire.receive_data(data)
             self._read_events()
         except ProtocolError as error:
-            self._lose("protocol_error", str(error))
+            self._lose("protocol_error", _slug(error))
 
     def eof_received(self) -> bool:
         return False  # a half-closed peer is a gone one: close our side too
@@ -317,7 +317,7 @@ class _Connection(asyncio.Protocol):
             data = self.wire.send(request.command)
         except ProtocolError as error:
             # Unread bytes before our command, or a command we may not send: nothing here is in step any more.
-            log.warning("session_out_of_step", call_id=self.call_id, reason=str(error))
+            log.warning("session_out_of_step", call_id=self.call_id, reason=_slug(error))
             self.lost = "protocol_error"
             self.transport.abort()
             return ch.Lost(self.lost, self.wire.hung_up)
@@ -417,6 +417,11 @@ class _Connection(asyncio.Protocol):
             self.deadline = time.monotonic() + ENVIRONMENT_DEADLINE_S
             assert self.transport is not None
             self.transport.close()
+
+
+def _slug(error: ProtocolError) -> str:
+    """What was wrong, without the line at fault: a caller may have written it."""
+    return str(getattr(error, "reason", type(error).__name__))
 
 
 def _nonce() -> str:
