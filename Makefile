@@ -45,6 +45,7 @@ lint: setup ## style and types
 bench: setup ## measure speed and memory; results go to bench/results
 	$(BIN)/python -m bench.agi
 	$(BIN)/python -m bench.memory
+	$(BIN)/python -m bench.prompts
 	$(BIN)/python -m bench.live
 
 .PHONY: lock

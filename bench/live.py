@@ -21,6 +21,7 @@ from bench.measure import bars, cpu_seconds, keep
 from bench.site import site, worker
 from ivr_consent.cli.run import AGENT_HZ, DIALPLAN
 from ivr_consent.config import Settings
+from ivr_consent.language import Clues
 from ivr_consent.pbx.asterisk.dialplan import render_include
 from ivr_consent.site import load_site
 from ivr_consent.store.ledger import LedgerReader
@@ -45,7 +46,7 @@ async def call(phone: Phone, number: int, notice_s: float, guard_s: float) -> No
 
 def notice_seconds(settings: Settings) -> float:
     """How long the notice and its question last."""
-    plan = load_site(settings).plan("support", "en")
+    plan = load_site(settings).plan("support", Clues())
     assert not isinstance(plan, str), plan
     (notice,) = plan.notices
     return sum(prompt.duration_ms for prompt in (*notice.information, *notice.questions.values())) / 1000

@@ -14,7 +14,7 @@ from pathlib import Path
 from ivr_consent import config
 from ivr_consent.cli.run import EXAMPLE
 from ivr_consent.config import Settings
-from ivr_consent.site import build
+from ivr_consent.workshop import Workshop
 
 PATIENCE = 60.0
 
@@ -36,7 +36,10 @@ def site(home: Path, more: str = "", *, spoken: bool = False) -> Settings:
     text = EXAMPLE.replace('languages = ["en", "da"]', 'languages = ["en"]')
     path.write_text(f"[server]\nport = {free_port()}\n{text}{'' if spoken else voice}{more}")
     settings = config.load(path)
-    build(settings)
+    workshop = Workshop(settings)
+    workshop.build(settings.lines)
+    for line in settings.lines:
+        workshop.publish(line, "bench")
     return settings
 
 

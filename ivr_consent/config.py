@@ -1,6 +1,6 @@
 """The configuration: one TOML file, validated as a whole, frozen.
 
-Every fault is reported at once, each with its key, what was found, what is allowed, and what to do
+Every fault is reported at once, each with its line and key, what was found, what is allowed, and what to do
 (:class:`~ivr_consent.core.errors.ConfigurationError`). Relative paths are relative to the file's own directory.
 """
 
@@ -15,8 +15,11 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from ivr_consent import config_problems
 from ivr_consent.core.errors import ConfigurationError, Problem
-from ivr_consent.core.notice import IDENTIFIER, LANGUAGE
+from ivr_consent.core.notice import IDENTIFIER, LANGUAGE, Lines
+from ivr_consent.language import HEADER_NAME, PREFIX, Source, number
+from ivr_consent.toml_lines import TomlLines
 
 MAX_FILE_BYTES = 1 << 20
 """A configuration is a few kilobytes; more is a wrong file."""
@@ -34,6 +37,28 @@ RECORDINGS_PATH = re.compile(r"/[A-Za-z0-9_./-]+")
 
 FACTS = ("controller", "authority", "recipients", "withdrawal_contact", "rights_contact", "web_address")
 """What a notice says that only the site knows; the other placeholders come from the line itself."""
+
+CODECS = {
+    "ulaw": (),
+    "alaw": (),
+    "gsm": (),
+    "g722": (),
+    "slin": ("sln",),
+    "slin16": (),
+    "slin32": ("sln32",),
+    "slin48": ("sln48",),
+    "opus": ("sln48",),
+    "g729": ("sln",),
+    "ilbc": ("sln",),
+    "speex": ("sln",),
+    "speex16": (),
+    "speex32": ("sln32",),
+    "silk8": ("sln",),
+    "silk16": (),
+    "codec2": ("sln",),
+}
+"""By Asterisk's name of a codec: the sound formats that its prompts are translated from with the least loss, beyond
+the standard ones."""
 
 CONSENT_KEYS = "123456789*"
 """Keys a line may use. Not "0" (asks for the operator on many sites) and not "#" (ends input): see R5."""
@@ -54,10 +79,15 @@ class Keys(_Table):
     """Keys of a line."""
 
     yes: Key = "1"
+    """Consent to the purpose that was asked."""
     no: Key = "2"
+    """No; counts at any moment, also during the notice."""
     repeat: Key = "3"
+    """Hear the notice again."""
     long: Key = "4"
+    """Hear the long version; the same key ends it."""
     language: Key = "5"
+    """The next language, on a line that has several; also during the notice."""
 
     @model_validator(mode="after")
     def _all_different(self) -> Self:
@@ -71,11 +101,17 @@ class Facts(_Table):
     """What the notices say about the site, in one language."""
 
     controller: str | None = Field(None, min_length=1, max_length=200)
+    """Who records: name and, best, address."""
     authority: str | None = Field(None, min_length=1, max_length=200)
+    """Where callers may complain."""
     recipients: str | None = Field(None, min_length=1, max_length=300)
+    """Who hears the recordings, as a noun phrase: "the agent and the team leader"."""
     withdrawal_contact: str | None = Field(None, min_length=1, max_length=200)
+    """Where consent is withdrawn after the call."""
     rights_contact: str | None = Field(None, min_length=1, max_length=200)
+    """Whom to ask for access, a copy, or erasure."""
     web_address: str | None = Field(None, min_length=1, max_length=100)
+    """Where the full text stands, as it is spoken."""
 
     @field_validator("*")
     @classmethod
@@ -85,20 +121,121 @@ class Facts(_Table):
         return value
 
 
+def _by_language(value: dict[str, Facts], table: str) -> dict[str, Facts]:
+    for language in value:
+        if language != "default" and not LANGUAGE.fullmatch(language):
+            raise ValueError(f"{language!r} is not a language; write [{table}.default] or for example [{table}.da]")
+    return value
+
+
+class LanguageBy(_Table):
+    """What chooses the language that a call begins in, see :mod:`ivr_consent.language`. Numbers are kept normalised."""
+
+    order: Annotated[list[Source], Field(min_length=1, max_length=5)] = ["channel", "first"]
+    """What is asked, in this order; the first source that has a result decides."""
+    dialled: dict[str, str] = {}
+    """Which language for which number dialled."""
+    countries: dict[str, str] = {}
+    """Which language for callers from where: by country code, with more digits where needed."""
+    own_country: str | None = None
+    """The country code of numbers that come without one."""
+    header: str | None = None
+    """The name of a SIP header that tells a language."""
+
+    @field_validator("order")
+    @classmethod
+    def _order(cls, value: list[Source]) -> list[Source]:
+        if len(set(value)) < len(value):
+            raise ValueError("a source stands twice; name each once")
+        if "first" in value[:-1]:
+            raise ValueError('"first" always has a result, so nothing behind it is asked; put it last')
+        return value
+
+    @field_validator("dialled")
+    @classmethod
+    def _dialled(cls, value: dict[str, str]) -> dict[str, str]:
+        return _by_number(value, None, 'write it as dialled, best with the country code: "+4570102030"')
+
+    @field_validator("countries")
+    @classmethod
+    def _countries(cls, value: dict[str, str]) -> dict[str, str]:
+        return _by_number(value, PREFIX, 'write a country code, with more digits where needed: "+45", "+4122"')
+
+    @field_validator("own_country")
+    @classmethod
+    def _own_country(cls, value: str | None) -> str | None:
+        digits = None if value is None else number(value)
+        if value is not None and (digits is None or not PREFIX.fullmatch(digits)):
+            raise ValueError('not a country code; write for example "+45"')
+        return digits
+
+    @field_validator("header")
+    @classmethod
+    def _header(cls, value: str | None) -> str | None:
+        if value is not None and not HEADER_NAME.fullmatch(value):
+            raise ValueError('not the name of a header; use letters, digits and hyphens, as in "X-Language"')
+        return value
+
+    @model_validator(mode="after")
+    def _sources_and_keys(self) -> Self:
+        """A source without its table can have no result, and a table without its source is not asked."""
+        keys: tuple[tuple[Source, str, bool], ...] = (
+            ("dialled", "dialled", bool(self.dialled)),
+            ("country", "countries", bool(self.countries)),
+            ("header", "header", self.header is not None),
+        )
+        for source, key, given in keys:
+            if source in self.order and not given:
+                raise ValueError(f'order has "{source}" and {key} is not given; give {key}, or take "{source}" out')
+            if given and source not in self.order:
+                raise ValueError(f'{key} is given and order has no "{source}"; name it in order, or remove {key}')
+        return self
+
+
+def _by_number(value: dict[str, str], form: re.Pattern[str] | None, remedy: str) -> dict[str, str]:
+    """The same table with normalised numbers."""
+    found: dict[str, str] = {}
+    for text, language in value.items():
+        digits = number(text)
+        if digits is None or (form is not None and not form.fullmatch(digits)):
+            raise ValueError(f"{text!r} is no such number; {remedy}")
+        if digits in found:
+            raise ValueError(f"{text!r} stands twice; name each number once, in whatever form")
+        found[digits] = language
+    return found
+
+
 class Line(_Table):
     """A number that callers dial, with its notice, purposes and two destinations."""
 
     notice: str = "recording"
-    languages: Annotated[list[str], Field(min_length=1, max_length=9)] = ["en"]
+    """Which notice is played: the name of its file without .toml."""
+    languages: Annotated[list[str], Field(min_length=1, max_length=20)] = ["en"]
+    """The languages that callers can hear."""
+    language_by: LanguageBy = LanguageBy()
+    """What chooses the language that a call begins in."""
     purposes: Annotated[list[str], Field(min_length=1, max_length=5)] = ["training"]
+    """Purposes of the notice; each is asked by a question of its own."""
     retention_days: int = Field(30, ge=1, le=3650)
+    """How many days a recording is kept; said in the notice, and part of each decision."""
     keys: Keys = Keys()
+    """The keys. Neither 0 nor #."""
     timeout_seconds: int = Field(8, ge=3, le=30)
+    """How many seconds callers have for each answer."""
     repeats: int = Field(2, ge=0, le=5)
+    """How often a question is asked again, the notice heard again, and the long version played."""
     guard_ms: int = Field(800, ge=300, le=3000)
+    """Without a manager link: keys within this time after the question do not count, in milliseconds."""
+    next_menu: list[Annotated[str, BeforeValidator(_key), Field(pattern=r"^[0-9*#]$")]] = []
+    """Keys of the menu that follows the call to ivr-consent; none of them should be a key of the line."""
+    codecs: list[str] = []
+    """Codecs that callers come with: prompts are also built in the formats that these need."""
     recorded: str | None = None
+    """Where granted goes, as "context,extension,priority"; give both destinations or neither."""
     unrecorded: str | None = None
+    """Where everything else goes, as "context,extension,priority"."""
     facts: dict[str, Facts] = {}
+    """Facts of this line alone, by language; they go before the site's."""
 
     @field_validator("languages")
     @classmethod
@@ -120,6 +257,19 @@ class Line(_Table):
             raise ValueError("a purpose stands twice; name each once")
         return value
 
+    @field_validator("codecs")
+    @classmethod
+    def _codecs(cls, value: list[str]) -> list[str]:
+        for codec in value:
+            if codec not in CODECS:
+                raise ValueError(f"{codec!r} is not a codec that we know; known are: {', '.join(CODECS)}")
+        return value
+
+    @field_validator("facts")
+    @classmethod
+    def _fact_languages(cls, value: dict[str, Facts]) -> dict[str, Facts]:
+        return _by_language(value, "lines.NAME.facts")
+
     @field_validator("notice")
     @classmethod
     def _notice(cls, value: str) -> str:
@@ -133,6 +283,17 @@ class Line(_Table):
         if value is not None and not DIALPLAN_PLACE.fullmatch(value):
             raise ValueError('not "context,extension,priority"; write for example "queues,support,1"')
         return value
+
+    @model_validator(mode="after")
+    def _chosen_languages(self) -> Self:
+        for key, table in (("dialled", self.language_by.dialled), ("countries", self.language_by.countries)):
+            for digits, language in table.items():
+                if language not in self.languages:
+                    raise ValueError(
+                        f"language_by.{key} has {language!r} for {digits}, which the line does not speak; "
+                        f"add it to languages, or name one of: {', '.join(self.languages)}"
+                    )
+        return self
 
     @model_validator(mode="after")
     def _both_destinations(self) -> Self:
@@ -149,10 +310,17 @@ class Server(_Table):
     """Where Asterisk reaches us (FastAGI). Whoever answers on this port can run commands on the switch."""
 
     listen: str = "127.0.0.1"
+    """The IP address where FastAGI listens."""
     port: int = Field(4573, ge=1, le=65535)
+    """The TCP port of FastAGI."""
+    draft_port: int = Field(4574, ge=1, le=65535)
+    """The TCP port on which a draft is tried on a telephone; nothing listens there else."""
     allow: list[str] = ["127.0.0.1/32", "::1/128"]
+    """Networks that may connect; none of them everyone."""
     max_calls: int = Field(1000, ge=1, le=20000)
+    """Calls at once; the next one goes unrecorded."""
     drain_seconds: int = Field(600, ge=0, le=3600)
+    """How many seconds calls under way may go on when the service is stopped."""
 
     @field_validator("listen")
     @classmethod
@@ -176,6 +344,12 @@ class Server(_Table):
         return value
 
     @model_validator(mode="after")
+    def _two_ports(self) -> Self:
+        if self.port == self.draft_port:
+            raise ValueError("port and draft_port are the same; give drafts a port of their own")
+        return self
+
+    @model_validator(mode="after")
     def _beyond_loopback(self) -> Self:
         if not ipaddress.ip_address(self.listen).is_loopback and all(
             ipaddress.ip_network(network).is_loopback for network in self.allow
@@ -191,52 +365,90 @@ class Manager(_Table):
     """The manager connection (AMI): it proves when a key press began, which a switch reports only at its release."""
 
     host: str = "127.0.0.1"
+    """Where Asterisk's manager interface is."""
     port: int = Field(5038, ge=1, le=65535)
+    """The TCP port of the manager interface."""
     username: str = Field("ivr-consent", pattern=r"^[A-Za-z0-9_-]{1,64}$")
+    """The manager user."""
     secret_file: Path = Field(Path("manager.secret"), strict=False)
+    """A file that holds the secret of the manager user, and that only its owner can read."""
     tls: bool = False
+    """TLS, with the certificates that the system trusts."""
 
 
 class Log(_Table):
     """Where decisions are written."""
 
     path: Path = Field(Path("decisions.db"), strict=False)
+    """The log, an SQLite file on a local disk; made when it is missing."""
     pseudonym_key_file: Path = Field(Path("pseudonym.key"), strict=False)
+    """The key of callers' pseudonyms; made together with a new log. Keep a copy of it."""
 
 
 class Recordings(_Table):
     """Where recordings are written; a directory of our own, readable by nobody else."""
 
     directory: Path = Field(Path("recordings"), strict=False)
+    """A directory of its own, named with letters, digits and _ . - /."""
 
 
 class Voice(_Table):
     """How a language is spoken: a command that reads text on standard input and writes WAV on standard output."""
 
     voice: str | None = None
+    """The name of a voice: for espeak-ng such as en-gb, else what the command understands."""
     speed: int | None = Field(None, ge=80, le=450)
+    """Words a minute."""
     command: list[str] | None = Field(None, min_length=1, max_length=40)
+    """A program that reads text on standard input and writes WAV on standard output."""
+    timeout_seconds: int = Field(60, ge=1, le=600)
+    """How many seconds the command may take for one prompt."""
 
 
 class Prompts(_Table):
     """Notice texts and built audio."""
 
     directory: Path | None = Field(None, strict=False)
+    """Notices of your own, as LANGUAGE/NOTICE.toml; without it the shipped ones."""
     audio: Path = Field(Path("audio"), strict=False)
+    """Where spoken notices are built; Asterisk plays them from there."""
+    versions: Path = Field(Path("versions"), strict=False)
+    """Where published versions of the notices are kept, signed; the service plays these alone."""
+    signing_key_file: Path = Field(Path("notices.key"), strict=False)
+    """The key that signs versions, made by the first build; its public half stands beside it (.pub)."""
+    authorities: Annotated[list[str], Field(max_length=50)] = []
+    """Names of supervisory authorities, beside those that the check of the wording knows."""
     voices: dict[str, Voice] = {}
+    """Another voice, by language or by a name of your choice that a notice's [voices] table uses."""
+
+    @field_validator("voices")
+    @classmethod
+    def _voice_names(cls, value: dict[str, Voice]) -> dict[str, Voice]:
+        for name in value:
+            if not IDENTIFIER.fullmatch(name) and not LANGUAGE.fullmatch(name):
+                raise ValueError(f"{name!r} is neither a language nor a name; use small letters, digits and hyphens")
+        return value
 
 
 class Settings(_Table):
     """A whole configuration, with absolute paths."""
 
     server: Server = Server()
+    """Where Asterisk reaches the service."""
     manager: Manager | None = None
+    """The manager connection; without the table a guard time stands in for it."""
     log: Log = Log()
+    """Where decisions are written."""
     recordings: Recordings = Recordings()
+    """Where recordings are written."""
     prompts: Prompts = Prompts()
+    """Notice texts and audio."""
     facts: dict[str, Facts] = {}
+    """What notices say about the site, by language; [facts.default] holds for every language."""
     lines: Annotated[dict[str, Line], Field(min_length=1)]
+    """The numbers that callers dial, by name."""
     switch: Literal["asterisk"] = "asterisk"
+    """The kind of switch; there is one so far."""
     source: Path = Field(Path(), exclude=True, strict=False)
     sha256: str = Field("", exclude=True)
 
@@ -253,10 +465,7 @@ class Settings(_Table):
     @field_validator("facts")
     @classmethod
     def _fact_languages(cls, value: dict[str, Facts]) -> dict[str, Facts]:
-        for language in value:
-            if language != "default" and not LANGUAGE.fullmatch(language):
-                raise ValueError(f"{language!r} is not a language; write [facts.default] or for example [facts.da]")
-        return value
+        return _by_language(value, "facts")
 
     def facts_for(self, line: Line, language: str) -> dict[str, str]:
         """The facts for one line and language: the line's before the site's, the language's before the default."""
@@ -292,69 +501,37 @@ def load(path: Path) -> Settings:
     if len(raw) > MAX_FILE_BYTES:
         raise ConfigurationError(source, (Problem(source, "larger than 1 MiB", "is it the right file?"),))
     try:
-        document = tomllib.loads(raw.decode())
+        text = raw.decode()
+        document = tomllib.loads(text)
     except UnicodeDecodeError as error:
-        problem = Problem(source, f"not UTF-8 at byte {error.start}", "save the file as UTF-8")
+        line = raw.count(b"\n", 0, error.start) + 1
+        problem = Problem(f"{source}:{line}", f"not UTF-8 at byte {error.start}", "save the file as UTF-8")
         raise ConfigurationError(source, (problem,)) from None
-    except tomllib.TOMLDecodeError as error:
-        raise ConfigurationError(source, (Problem(source, f"not TOML: {error}", "correct that place"),)) from None
-    return parse(document, path.absolute(), hashlib.sha256(raw).hexdigest())
+    except (ValueError, RecursionError) as error:
+        raise ConfigurationError(source, (config_problems.syntax(source, text, error),)) from None
+    return parse(document, path.absolute(), hashlib.sha256(raw).hexdigest(), TomlLines(text).line)
 
 
-def parse(document: dict[str, Any], source: Path, sha256: str) -> Settings:
-    """Check a parsed document; ``source`` is the file that relative paths start from."""
+def _no_lines(_: tuple[str | int, ...]) -> None:
+    return None
+
+
+def parse(document: dict[str, Any], source: Path, sha256: str, lines: Lines = _no_lines) -> Settings:
+    """Check a parsed document; ``source`` is the file that relative paths start from, ``lines`` tells its lines."""
+    file = str(source)
     for reserved in ("source", "sha256"):
         if reserved in document:
-            problem = Problem(f"{source}: {reserved}", "unknown key", "remove it")
-            raise ConfigurationError(str(source), (problem,))
+            problem = Problem(config_problems.place(file, lines, (reserved,)), "unknown key", "remove it")
+            raise ConfigurationError(file, (problem,))
     try:
         settings = Settings.model_validate(document)
     except ValidationError as error:
-        raise ConfigurationError(str(source), tuple(_problem(source, item) for item in error.errors())) from None
+        found = config_problems.problems(file, lines, Settings, error, CONSENT_KEYS)
+        raise ConfigurationError(file, tuple(found)) from None
     settings = settings.model_copy(update={"source": source, "sha256": sha256})
     directory = str(settings.path(settings.recordings.directory))
     if not RECORDINGS_PATH.fullmatch(directory):
-        found = f"found {_shown(directory)}: it stands in a command to the switch"
-        problem = Problem(f"{source}: recordings.directory", found, "use letters, digits and / . _ - only")
-        raise ConfigurationError(str(source), (problem,))
+        where = config_problems.place(file, lines, ("recordings", "directory"))
+        told = f"found {config_problems.shown(directory)}: it stands in a command to the switch"
+        raise ConfigurationError(file, (Problem(where, told, "use letters, digits and / . _ - only"),))
     return settings
-
-
-def _problem(source: Path, error: Any) -> Problem:
-    """One of pydantic's errors as key, what was found, and remedy."""
-    key = ".".join(str(part) for part in error["loc"]) or "the file"
-    where, kind, found = f"{source}: {key}", error["type"], _shown(error.get("input"))
-    if kind == "extra_forbidden":
-        return Problem(where, "unknown key", f"remove it, or correct its name; allowed here: {_allowed(error['loc'])}")
-    if kind == "missing":
-        return Problem(where, "missing", "add it")
-    if kind == "value_error":
-        found_text, _, remedy = str(error["ctx"]["error"]).partition("; ")
-        return Problem(
-            where,
-            f"found {found}: {found_text}" if not isinstance(error.get("input"), dict) else found_text,
-            remedy or "correct it",
-        )
-    if kind == "string_pattern_mismatch" and ".keys." in f".{key}.":
-        return Problem(where, f"found {found}", f"one key of: {' '.join(CONSENT_KEYS)} (neither 0 nor #)")
-    return Problem(where, f"found {found}", f"allowed: {error['msg'][:1].lower()}{error['msg'][1:]}")
-
-
-def _allowed(location: tuple[str | int, ...]) -> str:
-    """Names allowed beside an unknown key, found by walking the models along its location."""
-    model: Any = Settings
-    for part in location[:-1]:
-        field = model.model_fields.get(part) if hasattr(model, "model_fields") else None
-        annotation = field.annotation if field is not None else None
-        if field is None:
-            continue  # a name of a line or a language: the model for its values was already entered
-        candidates = [annotation, *getattr(annotation, "__args__", ())]
-        model = next((c for c in candidates if isinstance(c, type) and issubclass(c, _Table)), model)
-    names = [name for name in model.model_fields if name not in ("source", "sha256")]
-    return ", ".join(names)
-
-
-def _shown(value: Any) -> str:
-    text = repr(value)
-    text = "".join(character if character.isprintable() else "?" for character in text)
-    return text if len(text) <= 60 else text[:57] + "..."

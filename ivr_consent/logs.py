@@ -8,8 +8,6 @@ import sys
 from collections.abc import MutableMapping
 from typing import Any, TextIO, cast
 
-import structlog
-
 PERSONAL = frozenset({"caller", "caller_number", "caller_name", "number", "name", "callerid", "environment"})
 """Keys that never reach a log line, should a programmer forget."""
 
@@ -33,8 +31,22 @@ class _Unfailing:
             sys.stderr.flush()
 
 
-def configure_logging(level: int = logging.INFO) -> None:
-    """Set up structlog for a service: JSON lines; tracebacks without local variables."""
+def get_logger() -> Any:
+    """A logger of ours. Who asks first has the logs go to standard error: standard output is for answers."""
+    import structlog  # noqa: PLC0415 - loads slowly, and most commands log nothing
+
+    if not structlog.is_configured():
+        configure_logging(cache=False)
+    return structlog.get_logger()
+
+
+def configure_logging(level: int = logging.INFO, *, cache: bool = True) -> None:
+    """Set up structlog for a service: JSON lines; tracebacks without local variables.
+
+    ``cache``: loggers are made once, which is faster, and are then as they are for good.
+    """
+    import structlog  # noqa: PLC0415 - as above
+
     structlog.configure(
         processors=[
             structlog.processors.add_log_level,
@@ -45,5 +57,5 @@ def configure_logging(level: int = logging.INFO) -> None:
         ],
         wrapper_class=structlog.make_filtering_bound_logger(level),
         logger_factory=structlog.WriteLoggerFactory(file=cast("TextIO", _Unfailing())),
-        cache_logger_on_first_use=True,
+        cache_logger_on_first_use=cache,
     )

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import dataclasses
 import os
 import select
 import signal
@@ -16,24 +17,24 @@ import ssl
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterable
 from pathlib import Path
 from types import FrameType
 from typing import Any, Final
 
-import structlog
-
 from ivr_consent import config
 from ivr_consent.config import Settings
-from ivr_consent.core.errors import ConfigurationError, ConsentError, LedgerError
-from ivr_consent.logs import configure_logging
+from ivr_consent.control import Control, socket_path
+from ivr_consent.core.errors import ConfigurationError, ConsentError, LedgerError, Problem
+from ivr_consent.logs import configure_logging, get_logger
 from ivr_consent.pbx.asterisk.keys import KeyPresses
 from ivr_consent.pbx.asterisk.manager import ManagerLink
 from ivr_consent.pbx.asterisk.server import Server
 from ivr_consent.pbx.asterisk.session import Observer
-from ivr_consent.site import Site, load_site
+from ivr_consent.site import LineState, Site, load_site, recheck
 from ivr_consent.store import lifecycle, recordings
 from ivr_consent.store.ledger import Ledger
+from ivr_consent.watch import FolderWatch
 
 HEARTBEAT_S: Final = 1.0
 """The worker's event loop says this often that it turns."""
@@ -56,7 +57,7 @@ STEADY_S: Final = 60.0
 EXIT_CONFIGURATION: Final = 3
 EXIT_LOG: Final = 5
 
-log = structlog.get_logger()
+log = get_logger()
 
 
 class ManagerPresses:
@@ -78,7 +79,12 @@ class Service:
     def __init__(self, settings: Settings, *, observe: Observer | None = None) -> None:
         self.settings = settings
         self.site: Site = load_site(settings)
+        """As it was loaded; the server's ``lines`` are this site, less what has been found damaged since."""
         self._observe = observe
+        self._damaged: dict[str, LineState] = {}
+        self._reloading = asyncio.Lock()
+        self._watch: FolderWatch | None = None
+        self._control: Control | None = None
         self._ledger: Ledger | None = None
         self._link: ManagerLink | None = None
         self._server: Server | None = None
@@ -115,39 +121,132 @@ class Service:
             observe=self._observe,
         )
         await self._server.start(settings.server.listen, settings.server.port)
+        self._control = Control(socket_path(settings), self._answer)
+        await self._control.start()
+        self._watch = FolderWatch(self._changed)
+        if self._watch.descriptor >= 0:
+            loop.add_reader(self._watch.descriptor, self._watch.read)
+        self._take_up(self.site)
         self._spawn(self._sweep())
-        for problem in self.site.problems():
-            log.warning("line_not_ready", problem=str(problem))
 
-    def reload(self, path: Path) -> bool:
-        """Read the configuration anew; a wrong one leaves the old in force. Calls under way keep what they have."""
-        try:
-            settings = config.load(path)
-            site = load_site(settings)
-        except ConsentError as error:
-            log.error("reload_refused", problem=str(error))
-            return False
-        for part in ("server", "manager", "log", "recordings"):
-            if getattr(settings, part) != getattr(self.settings, part):
-                log.error(
-                    "reload_refused",
-                    problem=f"[{part}] has changed; that needs a restart: systemctl restart ivr-consent",
-                )
-                return False
+    # --- what is in force --------------------------------------------------------------------------------------------
+
+    async def reload(self) -> dict[str, Any]:
+        """Read the configuration anew, and take the published versions into use, whole or not at all.
+
+        A wrong configuration, and one with which a line that is ready now would not be, leaves the old in force. Calls
+        under way keep what they have. The answer is for the command line: ``ok``, ``problems``, ``lines``.
+        """
+        async with self._reloading:
+            try:
+                settings = await asyncio.to_thread(config.load, self.settings.source)
+                site = await asyncio.to_thread(load_site, settings)
+            except ConsentError as error:
+                return self._refuse(error.problems if isinstance(error, ConfigurationError) else (_problem(error),))
+            for part in ("server", "manager", "log", "recordings"):
+                if getattr(settings, part) != getattr(self.settings, part):
+                    remedy = "restart it: systemctl restart ivr-consent"
+                    return self._refuse((Problem(f"[{part}]", "has changed; that needs a restart", remedy),))
+            damaged = [state for state in site.states.values() if state.damaged]
+            # What is on disk is not what was published: a line may not go on with what it has in memory either.
+            self._damaged |= {state.name: state for state in damaged if state.name in self.site.states}
+            self.server.lines = self.site.with_states(self._damaged.values())
+            lost = [
+                state
+                for state in site.states.values()
+                if state.problems and not state.damaged and self._ready(state.name)
+            ]
+            if lost or damaged:
+                return self._refuse(tuple(problem for state in (*damaged, *lost) for problem in state.problems))
+            self._take_up(site)
+            log.info("reloaded", lines=len(site.states), configuration=site.configuration_sha256[:16])
+            return {"ok": True, "problems": [problem.plain() for problem in site.problems()], "lines": self._lines()}
+
+    def reload_soon(self) -> None:
+        """Reload on a signal: what came of it is in the log."""
+        self._spawn(self.reload())
+
+    def _ready(self, line: str) -> bool:
+        state = self.site.states.get(line)
+        return state is not None and bool(state.plans)
+
+    def _refuse(self, problems: tuple[Problem, ...]) -> dict[str, Any]:
+        for problem in problems:
+            log.error("reload_refused", problem=str(problem))
+        return {"ok": False, "problems": [problem.plain() for problem in problems], "lines": self._lines()}
+
+    def _lines(self) -> dict[str, Any]:
+        lines = self.server.lines
+        assert isinstance(lines, Site)
+        return {name: {"ready": bool(state.plans), "version": state.version} for name, state in lines.states.items()}
+
+    def _take_up(self, site: Site) -> None:
+        """Let a site be in force from the next call on."""
+        self.settings, self.site = site.settings, site
+        self._damaged = {}
+        self.server.lines = site
+        # Once more, now that the kernel tells: a byte may have changed since it was read, before its folder was watched
+        self._spawn(self._compare(site.states))
         for problem in site.problems():
             log.warning("line_not_ready", problem=str(problem))
-        self.settings, self.site, self.server.lines = settings, site, site
-        log.info("reloaded", lines=len(site.states), configuration=site.configuration_sha256[:16])
-        return True
+
+    def _watch_folders(self) -> None:
+        if self._watch is not None:
+            self._watch.set({folder for state in self.site.states.values() for folder in state.folders})
+
+    def _changed(self, folder: Path | None) -> None:
+        """Something changed where published sounds are: its lines go unrecorded until every byte has been compared."""
+        names = [name for name, state in self.site.states.items() if folder is None or folder in state.folders]
+        suspects = [self.site.states[name] for name in names if name not in self._damaged]
+        found = "a published sound has changed on disk"
+        for state in suspects:
+            problem = Problem(f"line {state.name}", found, "see the next lines of this log")
+            self._damaged[state.name] = dataclasses.replace(state, plans={}, problems=(problem,), damaged=True)
+        self.server.lines = self.site.with_states(self._damaged.values())
+        self._spawn(self._compare(names))
+
+    async def _compare(self, names: Iterable[str]) -> None:
+        """Compare lines with their manifests, and let go on with what is whole."""
+        async with self._reloading:
+            self._watch_folders()  # before the comparison: what changes from here on is told of
+            site = self.site
+            states = [site.states[name] for name in names if name in site.states and site.states[name].plans]
+            compared = await asyncio.to_thread(recheck, site.settings, states)
+            for state in compared:
+                before = self._damaged.pop(state.name, None)
+                if state.damaged:
+                    self._damaged[state.name] = state
+                    if before is None or before.problems != state.problems:
+                        for problem in state.problems:
+                            log.error("line_damaged", line=state.name, problem=str(problem))
+                elif before is not None:
+                    log.info("line_whole_again", line=state.name)
+            self.server.lines = site.with_states(self._damaged.values())
+
+    async def _answer(self, question: str) -> dict[str, Any]:
+        """What the command line asks of the running service."""
+        if question == "reload":
+            return await self.reload()
+        if question == "status":
+            return {"ok": True, "problems": [], "lines": self._lines()}
+        unknown = Problem("the service", "does not know this question", "restart it after an update")
+        return {"ok": False, "problems": [unknown.plain()]}
+
+    # --- the end -----------------------------------------------------------------------------------------------------
 
     async def stop(self, drain_s: float) -> None:
         """Let calls under way finish, then close everything."""
+        if self._control is not None:
+            await self._control.stop()
         left = await self.server.stop(drain_s)
         if left:
             log.warning("calls_cut_off", count=left, remedy="raise server.drain_seconds")
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        if self._watch is not None:
+            asyncio.get_running_loop().remove_reader(self._watch.descriptor)
+            self._watch.close()
         if self._link is not None:
             await self._link.close()
         if self._ledger is not None:
@@ -159,7 +258,7 @@ class Service:
 
     async def _sweep(self) -> None:
         assert self._ledger is not None
-        expired = -EXPIRE_S
+        expired = compared = time.monotonic() - EXPIRE_S
         while True:
             busy = {call.call_id for call in self.server.calls if call.call_id is not None}
             await self._guarded(lifecycle.sweep, self._ledger, self.site.recordings, busy)
@@ -167,6 +266,10 @@ class Service:
             if time.monotonic() - expired > EXPIRE_S:
                 expired = time.monotonic()
                 await self._guarded(lifecycle.expire, self._ledger, self.site.recordings)
+            # Where the kernel does not tell of every change, every round; else in case it could not see one.
+            if time.monotonic() - compared > (EXPIRE_S if self._watch is not None and self._watch.complete else 0):
+                compared = time.monotonic()
+                await self._compare(self.site.states)
             await asyncio.sleep(SWEEP_S)
 
     async def _guarded(self, work: Callable[..., object], *arguments: object) -> None:
@@ -190,6 +293,11 @@ class Service:
         task = asyncio.get_running_loop().create_task(guarded())
         self._tasks.add(task)
         task.add_done_callback(done)
+
+
+def _problem(error: ConsentError) -> Problem:
+    found, _, remedy = str(error).partition("; ")
+    return Problem("the configuration", found, remedy or "correct it")
 
 
 def _call_all(callbacks: list[Callable[[], None]]) -> None:
@@ -225,7 +333,7 @@ async def _work(settings: Settings, heartbeat: int | None, parent: int | None) -
     stop = asyncio.Event()
     loop.add_signal_handler(signal.SIGTERM, stop.set)
     loop.add_signal_handler(signal.SIGINT, stop.set)
-    loop.add_signal_handler(signal.SIGHUP, service.reload, settings.source)
+    loop.add_signal_handler(signal.SIGHUP, service.reload_soon)
     if parent is not None:
         # The parent's end of this pipe closes when it dies, however it dies: then nobody watches us any more.
         loop.add_reader(parent, os._exit, 1)

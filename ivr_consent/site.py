@@ -1,16 +1,17 @@
-"""A site: the configuration with its notices and their audio, ready to serve calls.
+"""A site: the configuration with the published versions of its notices, ready to serve calls.
 
-Made whole or not at all and never changed afterwards: a reload makes a new one, and calls under way keep theirs.
+Made whole or not at all and never changed afterwards: a reload makes a new one, and calls under way keep theirs. What
+an administrator writes, builds and publishes is in :mod:`ivr_consent.workshop`; a site knows published versions alone.
 """
 
 from __future__ import annotations
 
 import contextlib
-import hashlib
+import dataclasses
 import os
 import secrets
-import tomllib
-from collections.abc import Mapping
+import unicodedata
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
@@ -18,25 +19,17 @@ from types import MappingProxyType
 from typing import Final
 
 from ivr_consent import __version__
-from ivr_consent.audio.build import Manifest, Progress, build_prompts, load_manifest, verify_manifest
-from ivr_consent.audio.speech import Voice, espeak_voice
-from ivr_consent.config import FACTS, Line, Settings
-from ivr_consent.core.errors import AudioError, ConfigurationError, Problem
-from ivr_consent.core.flow import Keys, Plan, SpokenNotice
-from ivr_consent.core.notice import SEVERAL_LANGUAGES, Notice, Script, Segment, compose, parse_notice, placeholders
-from ivr_consent.core.steps import Prompt
-
-MAX_NOTICE_BYTES: Final = 256 * 1024
-"""A notice file is a few kilobytes; more is a wrong file."""
-
-MANIFEST: Final = "manifest.json"
-"""Beside the audio files of a script."""
+from ivr_consent.audio.store import PromptAudio
+from ivr_consent.config import LanguageBy, Line, Settings
+from ivr_consent.core.errors import ConfigurationError, Problem, SignatureError
+from ivr_consent.core.flow import Plan, SpokenNotice
+from ivr_consent.language import Clues, choose
+from ivr_consent.manifest import Checked, Manifest, plan_keys, spoken_notice
+from ivr_consent.signing import Verifier, verifier
+from ivr_consent.versions import Versions
 
 KEY_BYTES: Final = 32
 """Of the pseudonyms' key: as long as the digest it is used with."""
-
-SAMPLES_PER_MS: Final = 8
-"""Lengths in a manifest are counted at 8 kHz."""
 
 
 def shipped(name: str) -> Path:
@@ -47,11 +40,24 @@ def shipped(name: str) -> Path:
 
 @dataclass(frozen=True, slots=True)
 class LineState:
-    """A line, ready to ask or not: ``plans`` by the language a call begins in; empty when ``problems`` is not."""
+    """A line, ready to ask or not: ``plans`` by the language a call begins in; empty when ``problems`` is not.
+
+    ``version`` is the published one in force, ``manifest`` what it is made of, ``folders`` where its sounds are.
+    ``damaged``: what was published is not what is on disk, so the line may not go on with what it had either.
+    """
 
     name: str
     plans: Mapping[str, Plan]
     problems: tuple[Problem, ...]
+    version: int | None = None
+    manifest: Manifest | None = None
+    folders: frozenset[Path] = frozenset()
+    damaged: bool = False
+
+    @property
+    def unpublished(self) -> bool:
+        """Whether nothing is wrong but that no version was ever published."""
+        return self.version is None and not self.damaged
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,32 +71,41 @@ class Site:
     software: str
     configuration_sha256: str
 
-    def plan(self, line: str, language: str) -> Plan | str:
-        """How to ask on a line, beginning in the language closest to ``language``; or why it cannot be asked."""
+    def plan(self, line: str, clues: Clues) -> Plan | str:
+        """How to ask on a line, beginning in the language that the clues choose; or why it cannot be asked."""
         state = self.states.get(line)
         if state is None:
             return "unknown_line"
         if not state.plans:
             return "line_not_ready"
-        plans = state.plans
-        return (
-            plans.get(language) or plans.get(language.replace("_", "-").partition("-")[0]) or next(iter(plans.values()))
-        )
+        chosen = choose(self.settings.lines[line].language_by, tuple(state.plans), clues)
+        if chosen is None:
+            return "no_language"
+        return dataclasses.replace(state.plans[chosen.language], language_by=chosen.by)
+
+    def language_by(self, line: str) -> LanguageBy | None:
+        """What chooses the language on a line; ``None`` for an unknown one."""
+        configured = self.settings.lines.get(line)
+        return None if configured is None else configured.language_by
 
     def problems(self) -> tuple[Problem, ...]:
         """Why lines cannot be asked on, all of them."""
         return tuple(problem for state in self.states.values() for problem in state.problems)
 
+    def with_states(self, states: Iterable[LineState]) -> Site:
+        """The same site with other states of some lines."""
+        changed = {state.name: state for state in states}
+        return dataclasses.replace(self, states=MappingProxyType({**self.states, **changed}))
+
 
 def load_site(settings: Settings) -> Site:
-    """Make the site of a configuration. Lines with problems are in it, and unrecorded.
+    """Make the site of a configuration. Lines with problems are in it, and unrecorded. Reads every sound.
 
     Raises :class:`ConfigurationError` when the key of the pseudonyms cannot be read.
     """
-    states = {name: _line_state(settings, name, line) for name, line in settings.lines.items()}
     return Site(
         settings,
-        MappingProxyType(states),
+        MappingProxyType(line_states(settings)),
         pseudonym_key(settings),
         settings.path(settings.recordings.directory),
         f"ivr-consent {__version__}",
@@ -98,113 +113,118 @@ def load_site(settings: Settings) -> Site:
     )
 
 
-def scripts(settings: Settings, line: Line) -> tuple[dict[str, Script], tuple[Problem, ...]]:
-    """What is spoken on a line, by language, with every problem that keeps it from being spoken."""
-    found: dict[str, Script] = {}
-    problems: list[Problem] = []
-    for language in line.languages:
-        notice, wrong = read_notice(settings, line.notice, language)
-        problems += wrong
-        if notice is None:
-            continue
-        facts = settings.facts_for(line, language)
-        missing = _missing_facts(notice, line, facts)
-        problems += [_missing_fact(settings, notice, name) for name in missing]
-        # Each missing fact is told above, once: here it stands for itself, so that all else that is wrong is told too.
-        facts |= dict.fromkeys(missing, "-")
-        script, lacking = compose(notice, tuple(line.purposes), facts, several_languages=len(line.languages) > 1)
-        problems += lacking
-        if script is not None and not missing:
-            found[language] = script
-    return found, tuple(problems)
+def line_states(settings: Settings, names: Iterable[str] | None = None) -> dict[str, LineState]:
+    """The state of the lines named, of all without; each sound is read once."""
+    load = _Load(settings)
+    return {name: load.state(name, settings.lines[name]) for name in (settings.lines if names is None else names)}
 
 
-def _missing_facts(notice: Notice, line: Line, facts: Mapping[str, str]) -> list[str]:
-    """Facts that the notice says on this line and that nobody gives, in the configuration's order."""
-    several = len(line.languages) > 1
-    purposes = [notice.purposes[purpose] for purpose in line.purposes if purpose in notice.purposes]
-    texts = [segment.text for segment in notice.segments if several or segment.only_if != SEVERAL_LANGUAGES]
-    texts += [text for purpose in purposes for text in (purpose.statement, purpose.question)]
-    texts += [*(segment.text for segment in notice.long), *notice.results.values()]
-    said = frozenset[str]().union(*map(placeholders, texts))
-    return [name for name in FACTS if name in said and not facts.get(name, "").strip()]
+def recheck(settings: Settings, states: Iterable[LineState]) -> list[LineState]:
+    """Compare lines that were ready with what is on disk now, byte by byte: the same states, or damaged ones."""
+    checked = Checked(settings.path(settings.prompts.audio))
+    found = []
+    for state in states:
+        faults = checked.faults(state.manifest) if state.manifest is not None else ()
+        lost = dataclasses.replace(state, plans=MappingProxyType({}), problems=faults, damaged=True)
+        found.append(lost if faults else state)
+    return found
 
 
-def _missing_fact(settings: Settings, notice: Notice, name: str) -> Problem:
-    return Problem(
-        f"{settings.source}: facts.default.{name}",
-        f"not given, and the notice {notice.id!r} says it in {notice.language!r}",
-        f"set {name} in [facts.default] (or [facts.{notice.language}]) of {settings.source}",
+class _Load:
+    """One load of a site: what lines share is read once."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.store = settings.path(settings.prompts.audio)
+        self.checked = Checked(self.store)
+        self.known: dict[str, PromptAudio] = {}
+        self.verifier: Verifier | None = None
+
+    def state(self, name: str, line: Line) -> LineState:
+        versions = Versions(self.settings.path(self.settings.prompts.versions), name)
+        remedy = "restore it from its copy"
+        try:
+            if not versions.published_any():
+                found = "no version of its notice is published"
+                remedy = f"ivr-consent prompts build {name}, listen, and then: ivr-consent prompts publish {name}"
+                return LineState(name, MappingProxyType({}), (Problem(f"line {name}", found, remedy),))
+            if self.verifier is None:
+                self.verifier = verifier(self.settings.path(self.settings.prompts.signing_key_file))
+            versions.history(self.verifier)
+            remedy += f", or publish anew: ivr-consent prompts publish {name}"  # beside a broken history nobody can
+            manifest = versions.in_force(self.verifier, self.known)
+        except SignatureError as error:
+            return LineState(name, MappingProxyType({}), (Problem(f"line {name}", str(error), remedy),), damaged=True)
+        faults = self.checked.faults(manifest)
+        folders = frozenset(audio.folder(self.store) for audio in manifest.audio())
+        if faults:
+            # Published sound that differs is an alarm: building mends the store, and somebody should ask why.
+            none: Mapping[str, Plan] = MappingProxyType({})
+            return LineState(name, none, faults, manifest.version, manifest, folders, damaged=True)
+        problems = disagreements(self.settings, name, line, manifest)
+        plans = {} if problems else plans_of(manifest, line, self.store)
+        return LineState(name, MappingProxyType(plans), problems, manifest.version, manifest, folders)
+
+
+def plans_of(manifest: Manifest, line: Line, store: Path) -> dict[str, Plan]:
+    """The plans of a manifest, by the language that a call begins in, in the line's order."""
+    spoken = {item.language: spoken_notice(manifest, item, store) for item in manifest.languages}
+    notices = [spoken[language] for language in line.languages]
+    return {
+        notice.language: plan_of(manifest, line, (*notices[turn:], *notices[:turn]))
+        for turn, notice in enumerate(notices)
+    }
+
+
+def plan_of(manifest: Manifest, line: Line, notices: tuple[SpokenNotice, ...]) -> Plan:
+    """How a line asks: what is said comes from the manifest, how patiently from the configuration."""
+    return Plan(
+        plan_keys(manifest.keys, len(notices)),
+        notices,
+        manifest.purposes,
+        line.timeout_seconds * 1000,
+        line.guard_ms,
+        line.repeats,
+        manifest.retention_days,
     )
 
 
-def read_notice(settings: Settings, notice: str, language: str) -> tuple[Notice | None, tuple[Problem, ...]]:
-    """Read one notice file; ``None`` with the problems when it is missing or wrong."""
-    directory = settings.prompts.directory
-    path = (settings.path(directory) if directory is not None else shipped("prompts")) / language / f"{notice}.toml"
-    try:
-        with path.open("rb") as file:
-            raw = file.read(MAX_NOTICE_BYTES + 1)
-        document = tomllib.loads(raw[:MAX_NOTICE_BYTES].decode())
-    except OSError as error:
-        have = sorted(other.parent.name for other in path.parent.parent.glob(f"*/{notice}.toml"))
-        remedy = f"write it, or name another language or notice; this notice is there in: {', '.join(have) or 'none'}"
-        return None, (Problem(str(path), f"cannot be read ({error.strerror})", remedy),)
-    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        return None, (Problem(str(path), f"not TOML in UTF-8: {error}", "correct that place"),)
-    parsed, problems = parse_notice(document, str(path))
-    if parsed is not None and (parsed.id, parsed.language) != (notice, language):
-        found = f"says notice = {parsed.id!r}, language = {parsed.language!r}"
-        return None, (Problem(str(path), found, f"a notice stands in LANGUAGE/NOTICE.toml: {language}/{notice}"),)
-    return parsed, problems
+def disagreements(settings: Settings, name: str, line: Line, manifest: Manifest) -> tuple[Problem, ...]:
+    """Where the configuration is not what the version says to callers: the days, the keys, the facts, the purposes."""
+    problems: list[Problem] = []
+
+    def compare(key: str, configured: object, spoken: object) -> None:
+        if configured != spoken:
+            found = f"the configuration has {_shown(configured)}, version {manifest.version} says {_shown(spoken)}"
+            remedy = f"take it back, or: ivr-consent prompts build, listen, ivr-consent prompts publish {name}"
+            problems.append(Problem(f"{settings.source}: {key}", found, remedy))
+
+    prefix = f"lines.{name}"
+    compare(f"{prefix}.notice", line.notice, manifest.notice)
+    compare(f"{prefix}.languages", list(line.languages), [spoken.language for spoken in manifest.languages])
+    compare(f"{prefix}.purposes", list(line.purposes), list(manifest.purposes))
+    compare(f"{prefix}.retention_days", line.retention_days, manifest.retention_days)
+    for function, key in manifest.keys.items():
+        compare(f"{prefix}.keys.{function}", getattr(line.keys, function), key)
+    for spoken in manifest.languages:
+        facts = facts_of(settings, line, spoken.language)
+        for fact, value in spoken.facts.items():
+            if fact == "retention_days" or fact.startswith("key_"):
+                continue  # compared above, once for all languages
+            compare(f"facts.{spoken.language}.{fact}", facts.get(fact, ""), value)
+    return tuple(problems)
 
 
-def audio_directory(settings: Settings, script: Script) -> Path:
-    """Where the audio of a script is: a folder named by its texts and voice.
-
-    So other words or another voice never overwrite what a running server plays.
-    """
-    spoken_by = voice(settings, script.language)
-    parts = [f"{s.id}\0{s.text}" for s in script.segments()]
-    parts += [spoken_by.name, str(spoken_by.speed), *spoken_by.argv]
-    digest = hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]
-    return settings.path(settings.prompts.audio) / script.notice / script.language / digest
+def facts_of(settings: Settings, line: Line, language: str) -> dict[str, str]:
+    """The facts for a line and language, in the one spelling of each letter that is signed (NFC)."""
+    facts = settings.facts_for(line, language)
+    return {name: unicodedata.normalize("NFC", value) for name, value in facts.items()}
 
 
-def voice(settings: Settings, language: str) -> Voice:
-    """The configured voice of a language."""
-    default = espeak_voice(language)
-    configured = settings.prompts.voices.get(language)
-    if configured is None:
-        return default
-    name, speed = configured.voice or default.name, configured.speed or default.speed
-    if configured.command is None:
-        return Voice(name, language, speed)
-    return Voice(name, language, speed, tuple(configured.command), version_argv=())
-
-
-def build(settings: Settings, progress: Progress | None = None) -> list[tuple[str, str, Manifest]]:
-    """Speak every script of every line that lacks audio; line, language and manifest of each.
-
-    ``progress`` gets a prompt's name, how many of its script are done, and of how many. Raises
-    :class:`ConfigurationError`, :class:`AudioError`.
-    """
-    built = []
-    for name, line in settings.lines.items():
-        spoken, problems = scripts(settings, line)
-        if problems:
-            raise ConfigurationError(f"line {name}", problems)
-        for language, script in spoken.items():
-            texts = {segment.id: segment.text for segment in script.segments()}
-            directory = audio_directory(settings, script)
-            tell = None if progress is None else _prefixed(progress, f"{name} {language}")
-            manifest = build_prompts(texts, language, directory, voice=voice(settings, language), progress=tell)
-            built.append((name, language, manifest))
-    return built
-
-
-def _prefixed(progress: Progress, prefix: str) -> Progress:
-    return lambda prompt, done, total: progress(f"{prefix}: {prompt}", done, total)
+def _shown(value: object) -> str:
+    text = ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+    text = "".join(character if character.isprintable() else "?" for character in text)
+    return repr(text if len(text) <= 60 else text[:57] + "...")
 
 
 def pseudonym_key(settings: Settings) -> bytes:
@@ -241,67 +261,3 @@ def create_pseudonym_key(path: Path) -> None:
         os.fdopen(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "w") as file,
     ):
         file.write(secrets.token_hex(KEY_BYTES) + "\n")
-
-
-def _line_state(settings: Settings, name: str, line: Line) -> LineState:
-    spoken, problems = scripts(settings, line)
-    notices: list[SpokenNotice] = []
-    wrong = list(problems)
-    for language, script in spoken.items():
-        directory = audio_directory(settings, script)
-        try:
-            manifest = load_manifest(directory / MANIFEST)
-        except AudioError as error:
-            found = f"no audio in {language!r} ({error})"
-            wrong.append(Problem(f"line {name}", found, "build it: ivr-consent prompts build"))
-            continue
-        faults = verify_manifest(manifest, directory)
-        wrong += faults
-        if not faults:
-            notices.append(_spoken(script, manifest, directory))
-    if wrong:
-        return LineState(name, MappingProxyType({}), tuple(wrong))
-    plans = {}
-    for turn, notice in enumerate(notices):
-        plans[notice.language] = _plan(line, (*notices[turn:], *notices[:turn]))
-    return LineState(name, MappingProxyType(plans), ())
-
-
-def _plan(line: Line, notices: tuple[SpokenNotice, ...]) -> Plan:
-    keys = line.keys
-    language = keys.language if len(notices) > 1 else None
-    return Plan(
-        Keys(keys.yes, keys.no, keys.repeat, keys.long, language),
-        notices,
-        tuple(line.purposes),
-        line.timeout_seconds * 1000,
-        line.guard_ms,
-        line.repeats,
-        line.retention_days,
-    )
-
-
-def _spoken(script: Script, manifest: Manifest, directory: Path) -> SpokenNotice:
-    def prompt(segment: Segment) -> Prompt:
-        audio = manifest.prompts[segment.id]
-        return Prompt(
-            segment.id,
-            segment.text,
-            audio.text_sha256,
-            str(directory / segment.id),
-            audio.samples // SAMPLES_PER_MS,
-            frozenset(form.samples for form in audio.files.values()),
-            audio.sha256,
-            segment.elements,
-        )
-
-    return SpokenNotice(
-        script.notice,
-        script.version,
-        script.language,
-        script.text_sha256(),
-        tuple(prompt(segment) for segment in script.information),
-        MappingProxyType({purpose: prompt(segment) for purpose, segment in script.questions.items()}),
-        tuple(prompt(segment) for segment in script.long),
-        MappingProxyType({name: prompt(segment) for name, segment in script.results.items()}),
-    )

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import tomllib
 from pathlib import Path
 
 import pytest
+import tomlkit
 
 from ivr_consent.config import MAX_FILE_BYTES, Keys, Line, Settings, load, parse
 from ivr_consent.core.errors import ConfigurationError, Problem
+from ivr_consent.toml_lines import TomlLines
 
 GOOD = """
 [facts.default]
@@ -19,8 +22,11 @@ controller = "the Example Company"
 """
 
 
+FILE = "/etc/ivr-consent.toml"
+
+
 def settings(text: str) -> Settings:
-    return parse(tomllib.loads(text), Path("/etc/ivr-consent.toml"), "00")
+    return parse(tomllib.loads(text), Path(FILE), "00", TomlLines(text).line)
 
 
 def problems(text: str) -> tuple[Problem, ...]:
@@ -75,6 +81,23 @@ def test_facts_of_the_line_go_before_those_of_the_site() -> None:
     assert "web_address" not in facts
 
 
+def test_what_chooses_the_language() -> None:
+    """Without the table it is the channel's language, as long as the line speaks it, else the line's first."""
+    rules = settings(GOOD).lines["support"].language_by
+    assert (rules.order, rules.header, rules.dialled, rules.countries) == (["channel", "first"], None, {}, {})
+    found = settings(
+        GOOD + 'languages = ["da", "sv"]\n[lines.support.language_by]\norder = ["dialled", "country", "header"]\n'
+        'dialled = { "+45 70 10 20 30" = "da", "004631123456" = "sv" }\n'
+        'countries = { "0045" = "da", "+46" = "sv" }\nown_country = "+45"\nheader = "X-Language"'
+    )
+    rules = found.lines["support"].language_by
+    assert rules.dialled == {"4570102030": "da", "4631123456": "sv"}
+    assert rules.countries == {"45": "da", "46": "sv"}
+    assert (rules.own_country, rules.header) == ("45", "X-Language")
+    again = settings(tomlkit.dumps({"lines": {"support": found.lines["support"].model_dump(exclude_none=True)}}))
+    assert again.lines["support"] == found.lines["support"], "normalised once is normalised"
+
+
 def test_it_is_frozen() -> None:
     with pytest.raises(ValueError, match="frozen"):
         settings(GOOD).lines["support"].retention_days = 60  # type: ignore[misc]  # that is what is tested
@@ -83,6 +106,7 @@ def test_it_is_frozen() -> None:
 # --- what is wrong ----------------------------------------------------------------------------------------------------
 
 S = "[lines.support]\n"
+L = S + "languages = ['da', 'sv']\n[lines.support.language_by]\n"
 WRONG: list[tuple[str, str, str, str, str]] = [
     # what, text, key, found, allowed or remedy
     ("no lines", "", "lines", "missing", "add it"),
@@ -103,9 +127,57 @@ WRONG: list[tuple[str, str, str, str, str]] = [
     ("true as key", S + "keys = { no = true }", "lines.support.keys.no", "True", "string"),
     ("one key for two things", S + "keys = { yes = '2' }", "lines.support.keys", "two things", "a key of its own"),
     ("no languages", S + "languages = []", "lines.support.languages", "[]", "at least 1"),
-    ("ten languages", S + f"languages = {['en'] * 10}", "lines.support.languages", "'en'", "at most 9"),
+    ("too many languages", S + f"languages = {['en'] * 21}", "lines.support.languages", "'en'", "at most 20"),
     ("a language by name", S + "languages = ['english please']", "lines.support.languages", "english", '"da"'),
     ("a language twice", S + "languages = ['da', 'da']", "lines.support.languages", "twice", "once"),
+    ("an unknown source", L + "order = ['moon']", "lines.support.language_by.order[1]", "'moon'", "'country'"),
+    ("no source", L + "order = []", "lines.support.language_by.order", "[]", "at least 1"),
+    ("a source twice", L + "order = ['first', 'first']", "lines.support.language_by.order", "twice", "once"),
+    ("behind first", L + "order = ['first', 'channel']", "lines.support.language_by.order", "always", "put it last"),
+    ("no numbers", L + "order = ['dialled']", "lines.support.language_by", "dialled is not given", "give dialled"),
+    (
+        "no countries",
+        L + "order = ['country']",
+        "lines.support.language_by",
+        "countries is not given",
+        "give countries",
+    ),
+    ("no header", L + "order = ['header']", "lines.support.language_by", "header is not given", 'take "header" out'),
+    ("numbers unused", L + "dialled = { '1' = 'da' }", "lines.support.language_by", "dialled is given", "in order"),
+    ("countries unused", L + "countries = { '1' = 'da' }", "lines.support.language_by", "countries is", "in order"),
+    ("header unused", L + "header = 'X-Language'", "lines.support.language_by", "header is given", "or remove header"),
+    ("an unknown key of it", L + "headers = 'x'", "lines.support.language_by.headers", "unknown key", "own_country"),
+    ("a header with a bracket", L + "header = 'X)'", "lines.support.language_by.header", "'X)'", "hyphens"),
+    ("a header with a comma", L + "header = 'X,1'", "lines.support.language_by.header", "'X,1'", "hyphens"),
+    ("a header of expressions", L + "header = '${X}'", "lines.support.language_by.header", "'${X}'", "hyphens"),
+    ("a header with a line break", L + 'header = "X\\n"', "lines.support.language_by.header", "X", "hyphens"),
+    ("a long header", L + f"header = '{'X' * 65}'", "lines.support.language_by.header", "XXX", "hyphens"),
+    ("no header's name", L + "header = ''", "lines.support.language_by.header", "''", "hyphens"),
+    ("dialled letters", L + "dialled = { 'x' = 'da' }", "lines.support.language_by.dialled", "'x'", "as dialled"),
+    (
+        "dialled twice",
+        L + "dialled = { '+451' = 'da', '00451' = 'sv' }",
+        "lines.support.language_by.dialled",
+        "'00451' stands twice",
+        "once",
+    ),
+    ("no country", L + "countries = { '0' = 'da' }", "lines.support.language_by.countries", "'0'", '"+45"'),
+    ("a country's name", L + "countries = { 'dk' = 'da' }", "lines.support.language_by.countries", "'dk'", '"+45"'),
+    ("own country's name", L + "own_country = 'dk'", "lines.support.language_by.own_country", "'dk'", '"+45"'),
+    (
+        "a language that the line does not speak, by number",
+        L + "order = ['dialled']\ndialled = { '+4570102030' = 'de' }",
+        "lines.support",
+        "language_by.dialled has 'de'",
+        "add it to languages",
+    ),
+    (
+        "a language that the line does not speak, by country",
+        L + "order = ['country']\ncountries = { '+49' = 'de' }",
+        "lines.support",
+        "language_by.countries has 'de' for 49",
+        "name one of: da, sv",
+    ),
     ("no purposes", S + "purposes = []", "lines.support.purposes", "[]", "at least 1"),
     ("a purpose with capitals", S + "purposes = ['Training']", "lines.support.purposes", "Training", "[[purposes]]"),
     ("a purpose twice", S + "purposes = ['a', 'a']", "lines.support.purposes", "twice", "once"),
@@ -153,6 +225,13 @@ WRONG: list[tuple[str, str, str, str, str]] = [
     ("tls as a word", S + "[manager]\ntls = 'yes'", "manager.tls", "'yes'", "boolean"),
     ("path a number", S + "[log]\npath = 1", "log.path", "1", "path"),
     ("facts of no language", S + "[facts.danish]\ncontroller = 'x'", "facts", "'danish'", "[facts.default]"),
+    (
+        "facts of a line in no language",
+        "[lines.support.facts.danish]\ncontroller = 'x'",
+        "lines.support.facts",
+        "'danish'",
+        "[lines.NAME.facts.default]",
+    ),
     ("a brace in a fact", S + "[facts.da]\ncontroller = '{x}'", "facts.da.controller", "brace", "plain words"),
     (
         "a line break in a fact",
@@ -171,13 +250,70 @@ WRONG: list[tuple[str, str, str, str, str]] = [
 
 @pytest.mark.parametrize(("text", "key", "found", "remedy"), [row[1:] for row in WRONG], ids=[row[0] for row in WRONG])
 def test_what_is_wrong_is_named(text: str, key: str, found: str, remedy: str) -> None:
-    """Key, what was found, what is allowed or to be done."""
+    """File, line and key; what was found; what is allowed or to be done."""
     (problem,) = problems(text)
-    assert problem.where == f"/etc/ivr-consent.toml: {key}"
+    where = re.fullmatch(rf"{FILE}(?::(\d+))?: {re.escape(key)}", problem.where)
+    assert where is not None, problem.where
+    names = [name for name in re.split(r"\.|\[\d+\]", key) if name]
+    if where[1] is None:
+        assert names[0] not in text, "nobody wrote it"
+    else:
+        assert names[-1] in text.splitlines()[int(where[1]) - 1]
     assert found in problem.found
     assert remedy in problem.remedy
     assert "\n" not in str(problem)
     assert "pydantic" not in str(problem)
+
+
+def test_without_lines_the_key_alone_is_named() -> None:
+    with pytest.raises(ConfigurationError) as refused:
+        parse({"lines": {"x": {"repeats": 9}}}, Path(FILE), "")
+    assert refused.value.problems[0].where == f"{FILE}: lines.x.repeats"
+
+
+@pytest.mark.parametrize(
+    ("text", "where"),
+    [
+        ("\n\n[lines.a]\nretention_days = 0\n", "4: lines.a.retention_days"),
+        ("[lines.a]\nx = 1\n[lines.b]\n\ny = 1\n", "2: lines.a.x"),
+        ("[lines]\na = { keys = {\n yes = '0' } }\n".replace("\n yes", " yes"), "2: lines.a.keys.yes"),
+        ("[lines.a]\nlanguages = [\n  'da',\n  1,\n]\n", "4: lines.a.languages[2]"),
+        ("[lines.a]\nlanguages = [\n  'da',\n  'da',\n]\n", "2: lines.a.languages"),
+        ("# x\n[lines.a]\n[lines.a.keys]\nyes = '2'\n", "3: lines.a.keys"),
+        ("[lines.a]\nrecorded = 'a,b,1'\n", "1: lines.a"),
+        ("[lines]\n", "1: lines"),
+        ("\n[server]\nlisten = '0.0.0.0'\n[lines.a]\n", "2: server"),
+        ("[lines.a]\n\n[source]\n", "3: source"),
+        ("[lines.a]\n[recordings]\n# x\ndirectory = 'a b'\n", "4: recordings.directory"),
+        ("[lines.a]\n'a b' = 1", "2: lines.a.'a b'"),
+        ('[lines.a]\n"a\\nb" = 1', "2: lines.a.'a\\nb'"),
+    ],
+)
+def test_the_line_is_named(text: str, where: str) -> None:
+    assert problems(text)[0].where == f"{FILE}:{where}"
+
+
+@pytest.mark.parametrize(
+    ("text", "meant"),
+    [
+        (S + "retention = 30", "retention_days"),
+        (S + "langauges = ['da']", "languages"),
+        (S + "keys = { repeats = '1' }", "repeat"),
+        ("[line.support]\n[lines.x]\n", "lines"),
+        ("[lines.keys]\nlangauges = ['da']", "languages"),  # a line may have the name of a field
+        (S + "[lines.support.facts.da]\ncontroler = 'x'", "controller"),
+        (S + "[prompts.voices.da]\nvoices = 'x'", "voice"),
+        (S + "[prompts]\ndir = 'x'\n", None),
+        (S + "zzz = 1", None),
+    ],
+)
+def test_the_key_that_was_probably_meant_is_named(text: str, meant: str | None) -> None:
+    (problem,) = problems(text)
+    assert problem.found == "unknown key"
+    if meant is None:
+        assert problem.remedy.startswith("remove it, or correct its name; allowed here: ")
+    else:
+        assert problem.remedy.startswith(f"did you mean {meant}? allowed here: ")
 
 
 def test_every_fault_is_told_at_once() -> None:
@@ -219,14 +355,37 @@ def test_not_utf8(tmp_path: Path) -> None:
     path = tmp_path / "x.toml"
     path.write_bytes(b"[lines.a]\n# \xe6\n")
     problem = refused(path)
+    assert problem.where == f"{path}:2"
     assert "not UTF-8 at byte 12" in problem.found
     assert "UTF-8" in problem.remedy
 
 
-def test_not_toml(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("[lines.a\n", ":1"),
+        ("[lines.a]\n\nnotice = x\n", ":3"),
+        ('[lines.a]\nnotice = """\n\n', ":2"),  # begun there, and never ended
+        ("[lines.a]\n\nlanguages = [\n", ":3"),
+        ("[lines.a]\n[lines.a]\n", ":2"),
+        ("[lines.a]\nrepeats = " + "1" * 5000, ""),
+        ("x = " + "[" * 100_000, ""),
+    ],
+    ids=["table", "value", "text", "list", "twice", "number", "brackets"],
+)
+def test_not_toml(tmp_path: Path, text: str, line: str) -> None:
     path = tmp_path / "x.toml"
-    path.write_text("[lines.a\n")
-    assert "line 1" in refused(path).found
+    path.write_text(text)
+    problem = refused(path)
+    assert problem.where == f"{path}{line}"
+    assert problem.found.startswith("not TOML: ")
+    assert str(problem).startswith(f"{path}{line}: ")
+
+
+def test_a_file_names_its_lines(tmp_path: Path) -> None:
+    path = tmp_path / "x.toml"
+    path.write_text("[lines.a]\n# x\nrepeats = 9\n")
+    assert refused(path).where == f"{path}:3: lines.a.repeats"
 
 
 def test_too_large(tmp_path: Path) -> None:

@@ -36,6 +36,7 @@ SECTIONS: dict[str, type[BaseModel]] = {
     "[prompts.voices.LANGUAGE]": config.Voice,
     "[facts.LANGUAGE]": config.Facts,
     "[lines.NAME]": config.Line,
+    "[lines.NAME.language_by]": config.LanguageBy,
     "[lines.NAME.keys]": config.Keys,
 }
 """Where docs/configuration.md has the keys of each table."""
@@ -48,7 +49,7 @@ REASON_MODULES = (
 )
 """Where reasons, and the kinds of events in the log, come from."""
 
-NO_REASONS = frozenset({"call_id", "ivr_consent", "no_answer", "not_asked"})
+NO_REASONS = frozenset({"agi_dnid", "agi_type", "call_id", "ivr_consent", "no_answer", "not_asked"})
 """Words of the same form in these modules that are neither a reason nor a kind of event."""
 
 HUNG_UP_IN = (State.RINGING, State.INFORMING, State.QUESTIONING, State.CHOOSING, State.EXPLAINING)
@@ -263,8 +264,9 @@ def test_every_table_is_documented() -> None:
     assert {model for model in models if model.model_fields} == set(SECTIONS.values())
 
 
-def test_the_example_is_a_configuration(tmp_path: Path) -> None:
-    (text,) = re.findall(r"```toml\n(.*?)```", sections(read("docs/configuration.md"))["Example"], flags=re.DOTALL)
+@pytest.mark.parametrize("section", ["Example", "What chooses the language"])
+def test_the_example_is_a_configuration(tmp_path: Path, section: str) -> None:
+    (text,) = re.findall(r"```toml\n(.*?)```", sections(read("docs/configuration.md"))[section], flags=re.DOTALL)
     path = tmp_path / "ivr-consent.toml"
     path.write_text(text)
     assert set(config.load(path).lines) == {"support"}

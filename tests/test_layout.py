@@ -36,9 +36,10 @@ CLOCKS_AND_IO = {
 }
 
 LAYERS = (
-    ("core",),
-    ("config",),
-    ("store", "audio"),
+    ("core", "toml_lines"),
+    ("language", "lexicons"),
+    ("config", "config_problems", "config_schema"),
+    ("store", "audio", "toml_edit", "notice_edit"),
     ("site",),
     ("pbx",),
     ("service", "recordings"),

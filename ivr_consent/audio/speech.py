@@ -7,6 +7,7 @@ command has a deadline and a bound on its output, and is killed with its childre
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import re
 import selectors
@@ -17,7 +18,7 @@ import threading
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import PurePath
+from pathlib import Path, PurePath
 from types import MappingProxyType
 from typing import IO
 
@@ -28,7 +29,18 @@ INSTALL_ESPEAK = "install espeak-ng: apt-get install espeak-ng"
 
 # espeak-ng's words per minute mean a different pace in each language; these sound alike unhurried.
 ESPEAK_VOICES: Mapping[str, tuple[str, int]] = MappingProxyType(
-    {"en": ("en-gb", 170), "da": ("da", 170), "sv": ("sv", 185), "nl": ("nl", 180), "de": ("de", 185)}
+    {
+        "da": ("da", 170),
+        "de": ("de", 185),
+        "en": ("en-gb", 170),
+        "es": ("es", 170),
+        "fi": ("fi", 185),
+        "fr": ("fr-fr", 160),
+        "nl": ("nl", 180),
+        "no": ("nb", 180),
+        "pl": ("pl", 185),
+        "sv": ("sv", 185),
+    }
 )
 
 MAX_TEXT = 8000  # characters; about ten minutes of speech, far beyond any segment
@@ -149,6 +161,8 @@ def speak(text: str, voice: Voice, *, stop: threading.Event | None = None) -> Sp
         data = text.encode()
     except UnicodeEncodeError:
         raise SpeechError("the text holds half a surrogate pair. Save the file as UTF-8") from None
+    if voice.engine == "espeak-ng" and "{voice}" in voice.argv:
+        _check_espeak_voice(voice)
     try:
         wav = run_bounded(voice.command(), data + b"\n", timeout_s=voice.timeout_s, max_output=MAX_SPEECH, stop=stop)
     except CommandError as error:
@@ -157,6 +171,32 @@ def speak(text: str, voice: Voice, *, stop: threading.Event | None = None) -> Sp
         return parse_wav(wav)
     except AudioError as error:
         raise SpeechError(f"{voice.engine} wrote no usable sound: {error}. {_remedy(voice)}") from None
+
+
+def _check_espeak_voice(voice: Voice) -> None:
+    """espeak-ng speaks an unknown region or variant with another voice, without a word: English for ``en-zz``."""
+    base, plus, variant = voice.name.casefold().partition("+")
+    if base not in _espeak_names(voice.argv[0], "--voices") | _espeak_names(voice.argv[0], "--voices=mb"):
+        raise SpeechError(f"espeak-ng has no voice {voice.name!r}. {_remedy(voice)}")
+    if plus and variant not in _espeak_names(voice.argv[0], "--voices=variant"):
+        raise SpeechError(f"espeak-ng has no variant {variant!r}. Variants are listed by: espeak-ng --voices=variant")
+
+
+@functools.lru_cache(maxsize=8)
+def _espeak_names(program: str, option: str) -> frozenset[str]:
+    """Every name by which a voice of espeak-ng's list can be called for."""
+    try:
+        listing = run_bounded([program, option], b"", timeout_s=10, max_output=1 << 20).decode("utf-8", "replace")
+    except CommandError as error:
+        raise SpeechError(f"{error}. If it is missing, {INSTALL_ESPEAK}") from None
+    names: set[str] = set()
+    for line in listing.casefold().splitlines()[1:]:
+        # priority, language, age/gender, name, file, and in parentheses further languages with their priority
+        words = line.split()
+        if len(words) >= 5:
+            names |= {words[1], words[3], words[4], words[4].rpartition("/")[2]}
+            names |= {word.strip("()") for word in words[5:] if not word.strip("()").isdecimal()}
+    return frozenset(names)
 
 
 def _remedy(voice: Voice) -> str:
@@ -205,8 +245,9 @@ def run_bounded(
     timeout_s: float,
     max_output: int,
     stop: threading.Event | None = None,
+    folder: Path | None = None,
 ) -> bytes:
-    """Run a program with ``data`` on its stdin and return its stdout.
+    """Run a program with ``data`` on its stdin, in ``folder`` if one is given, and return its stdout.
 
     It gets a process group of its own, so that a Ctrl-C meets us and not half of its work, and so that its children
     end with it. Raises :class:`CommandError` when it cannot be started, exits non-zero, takes longer than
@@ -219,6 +260,7 @@ def run_bounded(
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
+            cwd=folder,
             start_new_session=True,
         )
     except (OSError, ValueError) as error:

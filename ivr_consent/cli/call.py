@@ -9,7 +9,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final, NoReturn
 
 import typer
 
@@ -17,6 +17,7 @@ from ivr_consent.cli.terminal import Exit, Json, of, print_json, say
 from ivr_consent.core.errors import ConfigurationError
 
 if TYPE_CHECKING:
+    from ivr_consent.config import Settings
     from ivr_consent.core.flow import Plan
     from ivr_consent.core.steps import Result, Step
     from ivr_consent.pbx.simulated.caller import Action, Place
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 
 THINKING_MS: Final = 1000
 """How long after a question a key of --keys is pressed."""
+
+NEVER_LOGGED: Final = "a draft is never logged"
 
 _PRESS = re.compile(r"(?P<place>[a-z0-9-]{1,64}):(?P<key>[0-9*#A-D])(?:@(?P<ms>-?[0-9]{1,7}))?")
 _HANG_UP = re.compile(r"(?P<place>[a-z0-9-]{1,64})(?:@(?P<ms>-?[0-9]{1,7}))?")
@@ -52,36 +55,91 @@ def call(
         ),
     ] = None,
     language: Annotated[str, typer.Option(help="The language that the call comes in with.")] = "",
+    dialled: Annotated[str, typer.Option(metavar="NUMBER", help="The number that was dialled.")] = "",
+    header: Annotated[
+        str, typer.Option(metavar="VALUE", help="What the header says that the line chooses its language by.")
+    ] = "",
     caller: Annotated[str | None, typer.Option("--from", metavar="NUMBER", help="The caller's number.")] = None,
     no_log: Annotated[bool, typer.Option("--no-log", help="Write to a log that is thrown away.")] = False,
+    draft: Annotated[
+        bool, typer.Option("--draft", help="Try the notice as it is written now; nothing is logged.")
+    ] = False,
+    phone: Annotated[
+        bool, typer.Option("--phone", help="With --draft: wait for a call from your own telephone, and play it there.")
+    ] = False,
+    wait: Annotated[int, typer.Option(min=1, max=86_400, metavar="S", help="With --phone: how long to wait.")] = 600,
     json: Json = False,
 ) -> None:
     """Play a call, as text, in no time: nothing rings, nothing is recorded.
 
     Exit code 0 when the call went as a call should, declined or not.
     """
+    if phone and not draft:
+        raise typer.BadParameter("--phone is for --draft: callers hear the published version by calling")
     settings = of(context).settings()
     if line not in settings.lines:
         raise typer.BadParameter(f"there is no line {line!r}; the lines are: {', '.join(settings.lines)}")
-    from ivr_consent.pbx.asterisk.session import pseudonym  # noqa: PLC0415 - no other verb plays calls
+    from ivr_consent.language import Clues  # noqa: PLC0415 - no other verb plays calls
+    from ivr_consent.pbx.asterisk.session import pseudonym  # noqa: PLC0415
     from ivr_consent.pbx.simulated.caller import Caller  # noqa: PLC0415
     from ivr_consent.pbx.simulated.channel import run_call  # noqa: PLC0415
-    from ivr_consent.site import load_site  # noqa: PLC0415
 
-    site = load_site(settings)
-    plan = site.plan(line, language or settings.lines[line].languages[0])
-    if isinstance(plan, str):
+    site = _draft_site(settings, line, with_sound=phone, quiet=json) if draft else _site(settings)
+    if phone:
+        _on_telephone(site, line, wait, json=json)
+    plan = site.plan(line, Clues(language, dialled, caller, header))
+    if not site.states[line].plans:
         raise ConfigurationError(f"line {line}", site.states[line].problems)
-    actions = _actions(plan, keys, press_during or [], hold, hangup_at)
-    with _ledger(site, throw_away=no_log) as ledger:
+    # Where no language fits nothing is played, and nothing can be done in it: places are those of any language then.
+    spoken = next(iter(site.states[line].plans.values())) if isinstance(plan, str) else plan
+    actions = _actions(spoken, keys, press_during or [], hold, hangup_at)
+    with _ledger(site, throw_away=no_log or draft) as ledger:
         called = _context(site, line, pseudonym(site.pseudonym_key, caller))
         played = run_call(plan, called, Caller(actions), ledger)
         closed = _closed(played, ledger, called.call_id, line)
-    good = _went_well(played) and closed
+    good = _went_well(played, draft=draft) and closed
     if json:
         print_json({"ok": good, **as_json(played)})
     else:
-        _say_call(played, "thrown away" if no_log else str(settings.path(settings.log.path)))
+        log = NEVER_LOGGED if draft else "thrown away" if no_log else str(settings.path(settings.log.path))
+        _say_call(played, log)
+    raise typer.Exit(Exit.GOOD if good else Exit.PROBLEMS)
+
+
+def _site(settings: Settings) -> Site:
+    from ivr_consent.site import load_site  # noqa: PLC0415 - as its caller
+
+    return load_site(settings)
+
+
+def _draft_site(settings: Settings, line: str, *, with_sound: bool, quiet: bool) -> Site:
+    """The line as its files are now. Raises :class:`ConsentError` when it cannot be spoken, or is to be heard and is
+    not built.
+    """
+    from ivr_consent.core.errors import VersionError  # noqa: PLC0415 - as its caller
+    from ivr_consent.workshop import Workshop  # noqa: PLC0415
+
+    workshop = Workshop(settings)
+    try:
+        return workshop.draft_site(line)
+    except VersionError:
+        if with_sound:
+            raise
+    if not quiet:
+        say("not built yet: how long the prompts take is an estimate")
+    return workshop.draft_site(line, with_sound=False)
+
+
+def _on_telephone(site: Site, line: str, wait: int, *, json: bool) -> NoReturn:
+    from ivr_consent.cli.trial import try_on_telephone  # noqa: PLC0415 - as its caller
+
+    told = try_on_telephone(site, line, float(wait), quiet=json)
+    good = told["outcome"] not in ("", "failed")
+    if json:
+        print_json({"ok": good, **told})
+    else:
+        say(f"the trial ended: {told['outcome'] or 'broken off'} {told['reason']}".rstrip())
+        say("nothing was logged, nothing was recorded")
     raise typer.Exit(Exit.GOOD if good else Exit.PROBLEMS)
 
 
@@ -170,10 +228,10 @@ def _place(plan: Plan, name: str, ms: str | None) -> Place:
 # --- what came of it -------------------------------------------------------------------------------------------------
 
 
-def _went_well(played: SimulatedCall) -> bool:
-    """Decided and logged, no fault of ours, and the caller could do all that was asked for."""
+def _went_well(played: SimulatedCall, *, draft: bool) -> bool:
+    """Decided and, unless it was a trial, logged; no fault of ours, and the caller could do all that was asked for."""
     ending = played.ending
-    return ending.outcome.value != "failed" and ending.logged and not played.undone
+    return ending.outcome.value != "failed" and (ending.logged or draft) and not played.undone
 
 
 def _closed(played: SimulatedCall, ledger: Ledger, call_id: str, line: str) -> bool:
@@ -245,13 +303,14 @@ def _say_call(played: SimulatedCall, log: str) -> None:
     ending = played.ending
     say(f"{_clock(played.elapsed_ms)}  the dialplan goes on at the {played.destination.value} line")
     say()
-    say(f"decision:   {ending.outcome.value} ({ending.reason})")
+    word = "trial: " if log == NEVER_LOGGED else "decision:"
+    say(f"{word:<11} {ending.outcome.value} ({ending.reason})")
     for decision in played.decisions[-1:]:
         notice = decision.notice
         if notice is not None:
             whole = sum(segment.complete for segment in notice.segments)
             say(
-                f"notice:     {notice.id} version {notice.version} in {notice.language!r}, "
+                f"notice:     {notice.id} version {notice.version} in {notice.language!r} (by: {notice.language_by}), "
                 f"{whole} of {len(notice.segments)} segments heard to their end"
             )
         for answer in decision.answers:
@@ -263,7 +322,8 @@ def _say_call(played: SimulatedCall, log: str) -> None:
             if log != "thrown away"
             else "evidence:   thrown away"
         )
-    say(f"logged:     {'on disk' if ending.logged else 'NOT WRITTEN'} ({log})")
+    state = "nothing" if log == NEVER_LOGGED else "on disk" if ending.logged else "NOT WRITTEN"
+    say(f"logged:     {state} ({log})")
     for action in played.undone:
         say(f"not done:   {_undone(action)}: the call never came there")
 

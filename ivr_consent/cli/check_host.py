@@ -16,10 +16,11 @@ from ivr_consent.audio.speech import CommandError, run_bounded
 from ivr_consent.cli.findings import Area, Finding, State
 from ivr_consent.cli.templates import EXAMPLE_FACTS
 from ivr_consent.config import Settings
-from ivr_consent.core.errors import ConfigurationError, ConsentError
-from ivr_consent.site import load_site, scripts, voice
+from ivr_consent.core.errors import ConsentError
+from ivr_consent.site import line_states
 from ivr_consent.store.ledger import LedgerReader
 from ivr_consent.store.schema import BUSY_TIMEOUT_S, MIGRATIONS
+from ivr_consent.workshop import Workshop
 
 LITTLE_SPACE: Final = 1 << 30
 """Bytes free below which it is said: a day of recordings on a small site."""
@@ -39,7 +40,7 @@ def findings(settings: Settings) -> Iterator[Finding]:
     yield from _examples(settings)
     key = _pseudonym_key(settings)
     yield key
-    yield from _lines(settings, key_good=key.state is not State.PROBLEM)
+    yield from _lines(settings)
     yield from _log(settings)
     yield from _recordings(settings)
     yield from _owners(settings)
@@ -104,27 +105,23 @@ def secret_problem(path: Path, made_by: str) -> tuple[State, str, str] | None:
 # --- lines -----------------------------------------------------------------------------------------------------
 
 
-def _lines(settings: Settings, *, key_good: bool) -> Iterator[Finding]:
-    try:
-        states = load_site(settings).states if key_good else {}
-    except ConfigurationError as error:
-        for problem in error.problems:
-            yield Finding(Area.CONFIGURATION, problem.where, State.PROBLEM, problem.found, problem.remedy)
-        states = {}
-    for name, line in settings.lines.items():
-        state = states.get(name)
-        problems = state.problems if state is not None else scripts(settings, line)[1]
-        for problem in problems:
+def _lines(settings: Settings) -> Iterator[Finding]:
+    """Whether each line may ask: what is in force is whole, and agrees with the configuration. Drafts: a warning."""
+    workshop = Workshop(settings)
+    for name, state in line_states(settings).items():
+        errors = workshop.draft(name).errors
+        # that nothing is published says nothing where nothing can be
+        for problem in () if state.unpublished and errors else state.problems:
             found = f"not recorded: {problem.where}: {problem.found}"
             yield Finding(Area.CONFIGURATION, f"line {name}", State.PROBLEM, found, problem.remedy)
-        if problems:
-            continue
-        if state is None:
-            found = "notices complete; their audio not looked at, because the pseudonym key is not usable"
-            yield Finding(Area.CONFIGURATION, f"line {name}", State.UNCHECKED, found, "mend the key first")
-            continue
-        found = f"asks for {', '.join(line.purposes)} in {', '.join(state.plans)}; notices complete, audio unchanged"
-        yield Finding(Area.CONFIGURATION, f"line {name}", State.OK, found)
+        for problem in errors:
+            kind = State.WARNING if state.plans else State.PROBLEM
+            found = f"its draft: {problem.where}: {problem.found}"
+            yield Finding(Area.CONFIGURATION, f"line {name}", kind, found, problem.remedy)
+        if not state.problems:
+            purposes = ", ".join(settings.lines[name].purposes)
+            found = f"asks for {purposes} in {', '.join(state.plans)}; version {state.version}, whole and unchanged"
+            yield Finding(Area.CONFIGURATION, f"line {name}", State.OK, found)
 
 
 # --- log ---------------------------------------------------------------------------------------------------------
@@ -266,8 +263,9 @@ def _clock(settings: Settings) -> Iterator[Finding]:
 def _tools(settings: Settings) -> Iterator[Finding]:
     """Needed to build prompts, not to answer calls: what lacks is a warning."""
     languages = {language for line in settings.lines.values() for language in line.languages}
+    workshop = Workshop(settings)
     try:
-        needed = sorted({voice(settings, language).argv[0] for language in languages} | {"ffmpeg"})
+        needed = sorted({workshop.voice(language).argv[0] for language in languages} | {"ffmpeg"})
     except ConsentError as error:
         yield Finding(Area.CONFIGURATION, "prompts.voices", State.PROBLEM, *_split(error))
         return

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from ivr_consent.core.errors import ConsentError
 
 Owner = tuple[int, int]
 """User and group as numbers."""
+
+_CHUNK = 1 << 20
 
 
 def exists(path: Path) -> bool:
@@ -23,7 +26,7 @@ def write_new(path: Path, text: str, mode: int, owner: Owner | None = None) -> b
     """Write a file that is not there yet; ``False``, and nothing is touched, when it is."""
     if exists(path):
         return False
-    with _told(path), _beside(path, text, mode, owner) as part:
+    with _told(path), _beside(path, [text.encode()], mode, owner) as part:
         try:
             os.link(part, path)  # unlike a rename, this never replaces what somebody made meanwhile
         except FileExistsError:
@@ -40,12 +43,46 @@ def read(path: Path) -> str:
         raise ConsentError(f"{path} cannot be read ({error.strerror}); is it a file, and yours?") from None
 
 
+def read_exactly(path: Path) -> str:
+    """The text of a file that is to be changed: every byte, with its ends of lines. Raises :class:`ConsentError`."""
+    try:
+        return path.read_bytes().decode("utf-8")
+    except OSError as error:
+        raise ConsentError(f"{path} cannot be read ({error.strerror}); is it a file, and yours?") from None
+    except UnicodeDecodeError as error:
+        raise ConsentError(f"{path} is not UTF-8 at byte {error.start}; save the file as UTF-8") from None
+
+
+def copy_new(source: Path, path: Path, sha256: str, mode: int) -> bool:
+    """Copy a file to where there is none, if it still is the one with this digest; ``False`` when there is one."""
+    if exists(path):
+        return False
+    with _told(path), _beside(path, _chunks(source, sha256), mode, None) as part:
+        try:
+            os.link(part, path)
+        except FileExistsError:
+            return False
+        _sync(path.parent)
+    return True
+
+
+def _chunks(source: Path, sha256: str) -> Iterator[bytes]:
+    digest = hashlib.sha256()
+    with source.open("rb") as file:
+        while chunk := file.read(_CHUNK):
+            digest.update(chunk)
+            yield chunk
+    if digest.hexdigest() != sha256:
+        raise ConsentError(f"{source} was changed while it was copied; try again")
+
+
 def replace(path: Path, text: str) -> None:
     """Replace a file that is there, keeping its mode and, where we may, its owner."""
     with _told(path):
+        path = path.resolve(strict=True)  # where a link leads, so that it stays one
         old = path.stat()
         owner = (old.st_uid, old.st_gid) if os.geteuid() == 0 else None
-        with _beside(path, text, old.st_mode & 0o777, owner) as part:
+        with _beside(path, [text.encode()], old.st_mode & 0o777, owner) as part:
             part.replace(path)
             _sync(path.parent)
 
@@ -64,12 +101,12 @@ def make_directory(path: Path, mode: int, owner: Owner | None = None) -> bool:
 
 
 @contextlib.contextmanager
-def _beside(path: Path, text: str, mode: int, owner: Owner | None) -> Iterator[Path]:
-    """The text in a file beside its place, on disk; what is left of it afterwards is removed."""
+def _beside(path: Path, content: Iterable[bytes], mode: int, owner: Owner | None) -> Iterator[Path]:
+    """The content in a file beside its place, on disk; what is left of it afterwards is removed."""
     part = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     try:
-        with os.fdopen(os.open(part, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "w", encoding="utf-8") as file:
-            file.write(text)
+        with os.fdopen(os.open(part, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "wb") as file:
+            file.writelines(content)
             file.flush()
             os.fchmod(file.fileno(), mode)
             if owner is not None:

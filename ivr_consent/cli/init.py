@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import typer
 
 from ivr_consent.cli import files
+from ivr_consent.cli.schema import Kind, schema_text
 from ivr_consent.cli.terminal import DEFAULT_CONFIG, LOCAL_CONFIG, Json, print_json, say
 from ivr_consent.core.errors import ConfigurationError, ConsentError, Problem
 
@@ -96,7 +97,7 @@ def init(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Write nothing; say what would be written.")] = False,
     json: Json = False,
 ) -> None:
-    """Write configuration, dialplan, manager user, service and keys. Overwrites nothing."""
+    """Write configuration with its schema, dialplan, manager user, service and keys. Overwrites nothing."""
     from ivr_consent.cli.templates import EXAMPLE_FACTS, Choices  # noqa: PLC0415 - pydantic loads slowly
 
     given = {
@@ -181,13 +182,17 @@ def _write(writer: _Writer, settings: Settings, text: str, own_folder: Path, use
     readable = None if writer.user is None else (0, writer.user[1])
     log, recordings = settings.path(settings.log.path), settings.path(settings.recordings.directory)
     directories = {log.parent: None, recordings: None, settings.path(settings.prompts.audio): None}
-    config_directory = settings.source.parent
+    config_directory, versions = settings.source.parent, settings.path(settings.prompts.versions)
     if config_directory not in directories:
         writer.directory(config_directory, 0o750, readable)
     for path in directories:
         writer.directory(path, 0o700, writer.user)
+    if versions not in (config_directory, *directories):
+        writer.directory(versions, 0o750, readable)
     writer.directory(own_folder, 0o755)
     writer.file(settings.source, text, 0o640, readable)
+    name, schema = schema_text(Kind.CONFIG)
+    writer.file(config_directory / name, schema, 0o644)
     key = settings.path(settings.log.pseudonym_key_file)
     if files.exists(log) and not files.exists(key):
         writer.done.append(("missing", key))  # a new one beside a log would make its callers unrecognisable
@@ -260,6 +265,7 @@ def _next_steps(settings: Settings, etc: Path) -> list[dict[str, Any]]:
             "lines": [
                 f"write what the notices say about you: [facts.default] in {source}",
                 f"{program} prompts build",
+                f"{program} prompts publish",
                 f"systemctl enable --now {unit}",
                 "asterisk -rx 'dialplan reload'; asterisk -rx 'manager reload'",
                 f"{program} check",

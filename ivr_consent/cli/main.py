@@ -15,11 +15,12 @@ from ivr_consent.cli.call import call
 from ivr_consent.cli.check import check
 from ivr_consent.cli.dialplan import dialplan
 from ivr_consent.cli.init import init
+from ivr_consent.cli.reload import reload
 from ivr_consent.cli.run import run
+from ivr_consent.cli.schema import schema
 from ivr_consent.cli.serve import serve
 from ivr_consent.cli.terminal import EPILOG, Exit, Globals, config_path, print_json, tell
 from ivr_consent.core.errors import ConsentError
-from ivr_consent.logs import configure_logging
 
 
 class Command(TyperGroup):
@@ -65,9 +66,11 @@ app = typer.Typer(
 app.command("init")(init)
 app.command("check")(check)
 app.command("serve")(serve)
+app.command("reload")(reload)
 app.command("run")(run)
 app.command("call")(call)
 app.command("dialplan")(dialplan)
+app.command("schema")(schema)
 app.command("withdraw")(recordings.withdraw)
 app.command("sweep")(recordings.sweep)
 app.add_typer(log.app, name="log")
@@ -98,7 +101,6 @@ def options(
     ] = False,
 ) -> None:
     """Options of every verb."""
-    configure_logging()  # to standard error: standard output is for answers
     context.obj = Globals(config_path(config))
 
 

@@ -21,7 +21,6 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, Protocol, TextIO
 
 import typer
 
-from ivr_consent.cli import templates
 from ivr_consent.cli.terminal import Exit, Json, print_json, safe
 from ivr_consent.core.errors import ConfigurationError, ConsentError, Problem
 
@@ -180,13 +179,16 @@ def _settings(home: Path, line: str, show: _Screen) -> Settings:
 
 
 def _build(settings: Settings, show: _Screen) -> None:
-    """Speak the notices; what is there is kept."""
-    from ivr_consent import site  # noqa: PLC0415 - the audio tools load slowly
+    """Speak the notices and publish them: here nobody but the one who runs this is called. What is there is kept."""
+    from ivr_consent.workshop import Workshop  # noqa: PLC0415 - the audio tools load slowly
 
+    workshop = Workshop(settings)
     try:
-        site.build(settings, lambda prompt, done, total: show.progress(f"speaking {prompt}", done, total))
+        workshop.build(settings.lines, lambda prompt, done, total: show.progress(f"speaking {prompt}", done, total))
     finally:
         show.end_progress()
+    for line in settings.lines:
+        workshop.publish(line, "ivr-consent run")
 
 
 @contextlib.contextmanager
@@ -202,7 +204,7 @@ def _log_into(path: Path) -> Iterator[None]:
         try:
             yield
         finally:
-            structlog.reset_defaults()
+            configure_logging()
 
 
 # --- the call ----------------------------------------------------------------------------------------------------
@@ -661,6 +663,8 @@ def _summary(document: dict[str, Any], settings: Settings, home: Path) -> None:
         )
     else:
         console.print(f"nothing of this call is in {settings.path(settings.recordings.directory)}")
+    from ivr_consent.cli import templates  # noqa: PLC0415 - loads the configuration's models
+
     config, program = home / CONFIG_NAME, " ".join(templates.program())
     console.print("\nlook at next:")
     console.print(f"  {program} --config {config} log show {document['call_id'][:12]}")

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from ivr_consent import config_schema
 from ivr_consent.config import FACTS, Settings
 
 EXAMPLE_FACTS: Final[Mapping[str, str]] = {
@@ -47,6 +48,7 @@ def configuration(choices: Choices) -> str:
     """The configuration file, with a comment for every key."""
     state = choices.state
     return f"""\
+#:schema ./{config_schema.FILE}
 # ivr-consent: a call is recorded only after its caller has said yes by a key.
 # After every change: ivr-consent check, then systemctl reload ivr-consent (for [server], [manager], [log] and
 # [recordings]: systemctl restart ivr-consent). Relative paths start from this file's directory.
@@ -56,6 +58,8 @@ def configuration(choices: Choices) -> str:
 # loopback, and let nobody else log in to this machine. After a change of it: ivr-consent dialplan --write DIR
 listen = "127.0.0.1"
 port = {choices.port}
+# Where a draft of a notice is tried on your own telephone; at all other times nothing listens there.
+draft_port = {choices.port + 1 if choices.port < 65535 else choices.port - 1}
 # Who may connect.
 allow = ["127.0.0.1/32", "::1/128"]
 # Calls at the same time; the next one goes unrecorded.
@@ -84,15 +88,23 @@ directory = {_toml(state / "recordings")}
 [prompts]
 # Where the spoken notices are built: ivr-consent prompts build
 audio = {_toml(state / "audio")}
-# Notices of your own (LANGUAGE/NOTICE.toml); without it, the ones that come with ivr-consent.
+# What callers hear: published versions, signed and never changed: ivr-consent prompts publish
+versions = {_toml(state / "versions")}
+# The key that signs them, made by the first build; the service reads its public half alone. Keep a copy of it.
+signing_key_file = "notices.key"
+# Notices of your own (LANGUAGE/NOTICE.toml); without it, the ones that come with ivr-consent. To have them made:
+# ivr-consent prompts copy recording
 # directory = "prompts"
+# Supervisory authorities, beside those that the check of the notices knows by name.
+# authorities = ["the Data Protection Office of Exampletown"]
 
-# Another voice for a language: one of espeak-ng's, or a command that reads text on standard input and writes WAV on
-# standard output.
+# Another voice: for a language, or under a name that a notice gives to single prompts in its [voices] table. One of
+# espeak-ng's, or a command that reads text on standard input and writes WAV on standard output, in so many seconds.
 # [prompts.voices.en]
 # voice = "en-gb"
 # speed = 170
 # command = ["/usr/local/bin/my-voice", "--language", "{{language}}"]
+# timeout_seconds = 60
 
 # What the notices say about you. A line without one of these is never recorded. Write words as they are spoken.
 # In the words of one language, where they differ from those in [facts.default] below:
@@ -105,7 +117,11 @@ audio = {_toml(state / "audio")}
 # Which notice, and in which languages; the first one is spoken first.
 notice = "recording"
 languages = [{", ".join(_toml(language) for language in choices.languages)}]
-# What the recording is for: purposes of the notice, one question each. Shipped: training, quality, diagnosis.
+# In which of them a call begins: the first of these that tells one. Also: the number "dialled", the caller's "country",
+# a SIP "header".
+# language_by = {{ order = ["channel", "first"] }}
+# What the recording is for: purposes of the notice, one question each. Shipped: training, quality, agreement,
+# diagnosis.
 purposes = ["training"]
 # How long a recording is kept. It is said in the notice.
 retention_days = 30
@@ -114,6 +130,10 @@ timeout_seconds = 8
 repeats = 2
 # Where nothing tells when a press began: keys within this time after the question do not count.
 guard_ms = 800
+# The keys of a menu that follows, if one does: the check tells when a caller's late press would choose there.
+# next_menu = ["1", "2", "3"]
+# Codecs of your callers beyond G.711, G.722 and GSM: prompts are also built in the formats that these need.
+# codecs = ["opus", "g729"]
 # Two destinations, "context,extension,priority", if Goto(ivr-consent-line,{choices.line},1) is to route by itself:
 # the same queue with the same priority. Without them, branch in your own dialplan.
 # recorded = "queues,{choices.line}-recorded,1"

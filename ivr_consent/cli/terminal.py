@@ -25,6 +25,8 @@ from ivr_consent.core.errors import (
     ManagerError,
     NoticeError,
     Problem,
+    SignatureError,
+    VersionError,
 )
 
 if TYPE_CHECKING:
@@ -127,7 +129,7 @@ def print_json(document: Mapping[str, Any]) -> None:
 
 def problems_as_json(problems: Iterable[Problem]) -> list[dict[str, str]]:
     """Problems as plain values."""
-    return [{"where": problem.where, "found": problem.found, "remedy": problem.remedy} for problem in problems]
+    return [problem.plain() for problem in problems]
 
 
 def console() -> Console:
@@ -160,7 +162,7 @@ def print_table(
 
 def exit_code(error: ConsentError) -> Exit:
     """The exit code of an error."""
-    if isinstance(error, ConfigurationError | NoticeError | AudioError):
+    if isinstance(error, ConfigurationError | NoticeError | AudioError | SignatureError | VersionError):
         return Exit.CONFIGURATION
     if isinstance(error, LedgerError):
         return Exit.LOG

@@ -64,15 +64,22 @@ class SegmentEvidence:
 
 @dataclass(frozen=True, slots=True)
 class NoticeEvidence:
-    """Which notice was played, and how much of it, in the language of the choice."""
+    """Which notice was played, and how much of it, in the language of the choice.
+
+    ``version`` is the published one of this line, ``manifest_sha256`` the digest of its signed manifest.
+    ``language_by`` says what chose the language: ``dialled``, ``country``, ``header``, ``channel``, ``first`` (of the
+    line's languages), or ``key``, the caller.
+    """
 
     id: str
     version: int
     language: str
     text_sha256: str
+    manifest_sha256: str
     segments: tuple[SegmentEvidence, ...]
     complete: bool
     times: int
+    language_by: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,8 @@
     ├── LedgerError            the log could not be read or written
     │   └── LedgerUnreadable   it is not ours, damaged, or of a newer version
     ├── AudioError             a prompt could not be spoken, converted or verified
+    ├── SignatureError         a key of the site cannot be used, or a signature is not ours
+    ├── VersionError           a version of a line's notice cannot be made, found or taken into use
     ├── FlowError              our own fault: the flow met a result that its table does not have
     ├── RecordingError         a recording's files are not as they should be (store.recordings)
     ├── ProtocolError          what is said on a wire is wrong (pbx.asterisk.wire)
@@ -44,6 +46,10 @@ class Problem:
     def __str__(self) -> str:
         return f"{self.where}: {self.found}. {self.remedy}"
 
+    def plain(self) -> dict[str, str]:
+        """As plain JSON values."""
+        return {"where": self.where, "found": self.found, "remedy": self.remedy}
+
 
 class ConfigurationError(ConsentError):
     """The configuration is not usable; ``problems`` has each fault with its key and remedy."""
@@ -68,6 +74,14 @@ class LedgerUnreadable(LedgerError):
 
 class AudioError(ConsentError):
     """A prompt could not be spoken, converted or verified."""
+
+
+class SignatureError(ConsentError):
+    """A key of the site cannot be used, or a signature is not ours."""
+
+
+class VersionError(ConsentError):
+    """A version of a line's notice cannot be made, found or taken into use."""
 
 
 class FlowError(ConsentError):

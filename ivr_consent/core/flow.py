@@ -68,6 +68,7 @@ class SpokenNotice:
     version: int
     language: str
     text_sha256: str
+    manifest_sha256: str
     information: tuple[Prompt, ...]
     questions: Mapping[str, Prompt] = field(hash=False)
     long: tuple[Prompt, ...]
@@ -80,10 +81,12 @@ class SpokenNotice:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """How one call on one line goes. The first of ``notices`` is in the language that the call begins with.
+    """How one call on one line goes. The first of ``notices`` is in the language that the call begins with, chosen by
+    ``language_by`` (see :class:`~ivr_consent.core.decision.NoticeEvidence`).
 
     ``repeats`` bounds, each for itself, further openings of one question's window, replays of the notice, and
-    playings of the long version.
+    playings of the long version. A ``trial`` plays a draft to who wrote it: nothing is logged and nothing recorded,
+    whatever is pressed.
     """
 
     keys: Keys
@@ -93,6 +96,8 @@ class Plan:
     guard_ms: int
     repeats: int
     retention_days: int
+    trial: bool = False
+    language_by: str = "first"
 
 
 @dataclass(frozen=True, slots=True)
@@ -323,6 +328,9 @@ class _Flow:
         if not self.may_grant(purposes):  # a second lock on I2: the table above should never let this happen
             self.go(Event.FAILED)
             return (yield from self.refuse(Outcome.FAILED, "notice_not_complete"))
+        if self.plan.trial:  # no decision, hence no Grant, hence no recorder
+            self.go(Event.FAILED)
+            return (yield from self.refuse(Outcome.GRANTED, "yes_key"))
         decision = self.decision(Outcome.GRANTED, "yes_key", purposes)
         result = yield Decide(decision)
         if not isinstance(result, Granted) or not self.proves(result.grant, purposes):
@@ -389,8 +397,10 @@ class _Flow:
 
     def refuse(self, outcome: Outcome, reason: str) -> Generator[Step, Result, Ending]:
         """Any end without a grant: logged, told, routed to the unrecorded line."""
-        result = yield Decide(self.decision(outcome, reason, ()))
-        logged = isinstance(result, Logged) and result.durable
+        logged = False
+        if not self.plan.trial:
+            result = yield Decide(self.decision(outcome, reason, ()))
+            logged = isinstance(result, Logged) and result.durable
         self.go(Event.LOGGED if logged else Event.FAILED)
         if outcome is Outcome.ABANDONED:
             self.go(Event.GONE)
@@ -402,12 +412,12 @@ class _Flow:
     ) -> Generator[Step, Result, Ending]:
         ending = Ending(outcome, reason, Destination.UNRECORDED, logged, None)
         # Telling is a courtesy here: whatever becomes of it, the caller goes on to the unrecorded line.
-        say = "declined" if outcome is Outcome.DECLINED else "unrecorded"
+        say = outcome.value if outcome in (Outcome.DECLINED, Outcome.GRANTED) else "unrecorded"  # granted: a trial's
         told = yield Play(self.notice.results[say], frozenset())
         if isinstance(told, Gone):
             self.go(Event.GONE)
             return ending
-        routed = yield Route(Destination.UNRECORDED, outcome.value, reason)
+        routed = yield Route(Destination.UNRECORDED, "trial" if self.plan.trial else outcome.value, reason)
         event = Event.ROUTED if isinstance(routed, Routed) else Event.GONE if isinstance(routed, Gone) else Event.FAILED
         self.go(event)
         return ending
@@ -524,7 +534,15 @@ class _Flow:
             )
         complete = all(segment.complete for segment in segments[: len(notice.information)])
         return NoticeEvidence(
-            notice.id, notice.version, notice.language, notice.text_sha256, tuple(segments), complete, self.passes
+            notice.id,
+            notice.version,
+            notice.language,
+            notice.text_sha256,
+            notice.manifest_sha256,
+            tuple(segments),
+            complete,
+            self.passes,
+            "key" if self.switches else self.plan.language_by,
         )
 
     def answer_evidence(self, purpose: str, question: _Question) -> AnswerEvidence:

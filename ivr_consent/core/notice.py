@@ -7,11 +7,12 @@ opinions on call recording. A notice that lacks one cannot be used for recording
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import re
 import string
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
 
@@ -56,6 +57,9 @@ PLACEHOLDERS = frozenset(
 RESULTS = ("granted", "declined", "unrecorded", "again", "early")
 """Texts spoken after the choice or between attempts."""
 
+CHOICE = ("yes", "no", "otherwise")
+"""What is said after every question, in this order: the yes key, the no key, and what anything else means."""
+
 SEVERAL_LANGUAGES = "several_languages"
 IDENTIFIER = re.compile(r"[a-z0-9][a-z0-9-]{0,63}")
 """Ids of notices, segments, purposes: they become file names, so nothing else is let in."""
@@ -64,21 +68,49 @@ LANGUAGE = re.compile(r"[a-z]{2,3}(-[A-Za-z0-9]{2,8})?")
 # Whole notices are a few kilobytes; these keep a wrong file from becoming an hour of speech.
 MAX_SEGMENTS = 64
 MAX_TEXT = 2000
+MAX_FILE_NAME = 200
+
+
+Lines = Callable[[tuple[str | int, ...]], int | None]
+"""Tells in which line of its file a key stands, as a path of names and of numbers from 0; ``None``: not known."""
 
 
 @dataclass(frozen=True, slots=True)
 class Segment:
-    """One spoken piece of a notice: one audio file."""
+    """One spoken piece of a notice: one audio file.
+
+    ``parts`` of a question are its own text and those of the choice, in the order of :data:`CHOICE`: the text is
+    these joined by spaces, and yes and no are measured against each other in the sound. Else empty.
+    """
 
     id: str
     text: str
     elements: tuple[int, ...] = ()
     only_if: str | None = None
+    parts: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """How the keys are offered after every question (element 11)."""
+
+    yes: str
+    no: str
+    otherwise: str
+
+
+@dataclass(frozen=True, slots=True)
+class StudioTake:
+    """A recording of one prompt by a speaker: ``file`` within the notice's folder, and the words it ``says``."""
+
+    prompt: str
+    file: str
+    says: str
 
 
 @dataclass(frozen=True, slots=True)
 class Purpose:
-    """A purpose that the notice knows: how it is named, stated (element 3) and asked (element 11)."""
+    """A purpose that the notice knows: how it is named, stated (element 3) and asked for."""
 
     id: str
     name: str
@@ -88,16 +120,27 @@ class Purpose:
 
 @dataclass(frozen=True, slots=True)
 class Notice:
-    """A notice in one language, as written: texts with placeholders."""
+    """A notice in one language, as written: texts with placeholders. A draft: a version is made by publishing.
+
+    ``takes`` and ``voices`` say by prompt id what is not spoken by the voice of the language. ``places`` names file,
+    line and key of each prompt's text.
+    """
 
     id: str
     language: str
-    version: int
     segments: tuple[Segment, ...]
     purposes: Mapping[str, Purpose]
+    choice: Choice
     long: tuple[Segment, ...]
     results: Mapping[str, str]
     source: str
+    takes: tuple[StudioTake, ...] = ()
+    voices: Mapping[str, str] = field(default_factory=dict)
+    places: Mapping[str, str] = field(default_factory=dict)
+
+    def place(self, prompt: str) -> str:
+        """Where a prompt's text stands, for a :class:`Problem`; the file alone for an unknown one."""
+        return self.places.get(prompt, self.source)
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +151,6 @@ class Script:
     """
 
     notice: str
-    version: int
     language: str
     information: tuple[Segment, ...]
     questions: Mapping[str, Segment]
@@ -132,6 +174,7 @@ def text_sha256(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
+@functools.lru_cache(maxsize=4096)
 def placeholders(text: str) -> frozenset[str]:
     """Names between braces in a text. Raises :class:`NoticeError` for anything but plain names."""
     names = set()
@@ -151,24 +194,44 @@ def placeholders(text: str) -> frozenset[str]:
 class _Reader:
     """Reads one notice document and gathers every problem, so that an administrator sees all of them at once."""
 
-    def __init__(self, source: str) -> None:
+    def __init__(self, source: str, lines: Lines) -> None:
         self.source = source
+        self.lines = lines
         self.problems: list[Problem] = []
         self.ids: set[str] = set()
+        self.places: dict[str, str] = {}
+
+    def where(self, key: str) -> str:
+        """File, line where it is known, and key (``segments[3].text``: the third)."""
+        path: list[str | int] = []
+        for part in key.split("."):
+            item = re.fullmatch(r"([a-z]+)\[([0-9]{1,9})\]", part)
+            path += [item[1], int(item[2]) - 1] if item else [part]
+        line = self.lines(tuple(path)) if key else None
+        shown = "".join(character if character.isprintable() else "?" for character in key)
+        return f"{self.source}:{line}: {shown}" if line is not None else f"{self.source}: {shown}"
 
     def problem(self, key: str, found: str, remedy: str) -> None:
-        self.problems.append(Problem(f"{self.source}: {key}", found, remedy))
+        self.problems.append(Problem(self.where(key), found, remedy))
+
+    def placed(self, prompt: str, key: str) -> None:
+        """Remember where a prompt's text stands."""
+        if prompt:
+            self.places.setdefault(prompt, self.where(key))
 
     def text(self, table: Mapping[str, Any], name: str, key: str) -> str:
         value = table.get(name)
         if not isinstance(value, str) or not value.strip() or len(value) > MAX_TEXT:
             self.problem(
-                f"{key}.{name}", f"found {type(value).__name__}", f"write a text of 1 to {MAX_TEXT} characters"
+                f"{key}.{name}",
+                f"found {_found(value)}" if name in table else "missing",
+                f"write a text of 1 to {MAX_TEXT} characters",
             )
             return ""
-        if any(ord(character) < 32 and character != "\n" for character in value):
-            self.problem(f"{key}.{name}", "found a control character", "remove it")
-            return ""
+        for character in value:
+            if (ord(character) < 32 and character != "\n") or 0x7F <= ord(character) < 0xA0:
+                self.problem(f"{key}.{name}", f"found the control character U+{ord(character):04X}", "remove it")
+                return ""
         value = " ".join(value.split())
         try:
             unknown = placeholders(value) - PLACEHOLDERS
@@ -228,41 +291,113 @@ class _Reader:
             self.problem(
                 f"{key}.only_if", "a mandatory element under a condition", "say it in a segment that is always played"
             )
-        return Segment(self.identifier(table, key), self.text(table, "text", key), tuple(elements), only_if)
+        segment = Segment(self.identifier(table, key), self.text(table, "text", key), tuple(elements), only_if)
+        self.placed(segment.id, f"{key}.text")
+        return segment
+
+    def purpose(self, table: Mapping[str, Any], key: str) -> Purpose:
+        self.known(table, {"id", "name", "statement", "question"}, key)
+        purpose = Purpose(
+            self.identifier(table, key), *(self.text(table, part, key) for part in ("name", "statement", "question"))
+        )
+        if purpose.id:
+            self.placed(f"{purpose.id}-statement", f"{key}.statement")
+            self.placed(f"{purpose.id}-question", f"{key}.question")
+        return purpose
+
+    def choice(self, document: Mapping[str, Any]) -> Choice:
+        given = document.get("choice")
+        if not isinstance(given, dict):
+            found = f"found {type(given).__name__}" if "choice" in document else "missing"
+            self.problem("choice", found, "write a [choice] table: " + ", ".join(CHOICE))
+            return Choice("", "", "")
+        self.known(given, set(CHOICE), "choice")
+        texts = {name: self.text(given, name, "choice") for name in CHOICE}
+        for name, other in (("yes", "no"), ("no", "yes")):
+            self.placed(f"choice-{name}", f"choice.{name}")
+            if texts[name] and "{key_" + name + "}" not in texts[name]:
+                self.problem(
+                    f"choice.{name}", f"the text does not name {{key_{name}}}", f"write the key as {{key_{name}}}"
+                )
+            if "{key_" + other + "}" in texts[name]:
+                self.problem(f"choice.{name}", f"the text names {{key_{other}}} too", f"say that one in choice.{other}")
+        self.placed("choice-otherwise", "choice.otherwise")
+        return Choice(**texts)
+
+    def takes(self, document: Mapping[str, Any]) -> tuple[StudioTake, ...]:
+        takes = []
+        for n, table in enumerate(self.tables(document, "takes", needed=False), 1):
+            key = f"takes[{n}]"
+            self.known(table, {"prompt", "file", "says"}, key)
+            prompt, file = table.get("prompt"), table.get("file")
+            if not isinstance(prompt, str) or prompt not in self.places or prompt.startswith("choice-"):
+                self.problem(f"{key}.prompt", f"found {_found(prompt)}", self.prompts())
+            if not isinstance(file, str) or not file or len(file) > MAX_FILE_NAME:
+                remedy = "write the name of a sound file in the folder of the notice"
+                self.problem(f"{key}.file", f"found {_found(file)}", remedy)
+            says = self.text(table, "says", key)
+            if "{" in says or "}" in says:
+                self.problem(f"{key}.says", "a placeholder in what was spoken", "write the words as they were spoken")
+            takes.append(StudioTake(str(prompt), str(file), says))
+        return tuple(takes)
+
+    def voices(self, document: Mapping[str, Any]) -> dict[str, str]:
+        given = document.get("voices", {})
+        if not isinstance(given, dict):
+            self.problem("voices", f"found {type(given).__name__}", "write a [voices] table: PROMPT = NAME")
+            return {}
+        for prompt, name in given.items():
+            if prompt not in self.places or prompt.startswith("choice-"):
+                self.problem(f"voices.{prompt}", "no prompt of that id", self.prompts())
+            if not isinstance(name, str) or not IDENTIFIER.fullmatch(name):
+                remedy = "write the name of a [prompts.voices.NAME] table of the configuration"
+                self.problem(f"voices.{prompt}", f"found {_found(name)}", remedy)
+        return {str(prompt): str(name) for prompt, name in given.items()}
+
+    def prompts(self) -> str:
+        return "use one of: " + ", ".join(name for name in self.places if not name.startswith("choice-"))
 
 
-def parse_notice(document: Mapping[str, Any], source: str) -> tuple[Notice | None, tuple[Problem, ...]]:
+def _found(value: object) -> str:
+    """A value as found in a file, short and printable."""
+    if isinstance(value, str) and not value.strip():
+        return "an empty text"
+    if isinstance(value, str) and len(value) > MAX_TEXT:
+        return f"{len(value)} characters"
+    text = "".join(character if character.isprintable() else "?" for character in repr(value))
+    return text if len(text) <= 60 else text[:57] + "..."
+
+
+def _no_lines(_: tuple[str | int, ...]) -> None:
+    return None
+
+
+def parse_notice(
+    document: Mapping[str, Any], source: str, lines: Lines = _no_lines
+) -> tuple[Notice | None, tuple[Problem, ...]]:
     """Make a :class:`Notice` of a parsed TOML document; ``None`` with the problems when it is not of the form.
 
-    ``source`` names the file in the problems. A notice that is well formed but incomplete is returned: whether it
-    covers the elements is asked with :func:`missing_elements` for the purposes of a line.
+    ``source`` names the file in the problems and ``lines`` the line. A notice that is well formed but incomplete is
+    returned: whether it covers the elements is asked with :func:`missing_elements` for the purposes of a line.
     """
-    read = _Reader(source)
-    read.known(document, {"notice", "language", "version", "segments", "purposes", "long", "results"}, "")
-    notice_id, language, version = document.get("notice"), document.get("language"), document.get("version")
+    read = _Reader(source, lines)
+    allowed = {"notice", "language", "segments", "purposes", "choice", "long", "results", "takes", "voices"}
+    read.known(document, allowed, "")
+    notice_id, language = document.get("notice"), document.get("language")
     if not isinstance(notice_id, str) or not IDENTIFIER.fullmatch(notice_id):
-        read.problem("notice", f"found {notice_id!r}", "use small letters, digits and hyphens")
+        read.problem("notice", f"found {_found(notice_id)}", "use small letters, digits and hyphens")
     if not isinstance(language, str) or not LANGUAGE.fullmatch(language):
-        read.problem("language", f"found {language!r}", 'write a language code such as "da" or "en"')
-    if type(version) is not int or version < 1:
-        read.problem("version", f"found {version!r}", "write a whole number from 1")
+        read.problem("language", f"found {_found(language)}", 'write a language code such as "da" or "en"')
     segments = tuple(
         read.segment(table, f"segments[{n}]")
         for n, table in enumerate(read.tables(document, "segments", needed=True), 1)
     )
-    purposes: dict[str, Purpose] = {}
-    for n, table in enumerate(read.tables(document, "purposes", needed=True), 1):
-        key = f"purposes[{n}]"
-        read.known(table, {"id", "name", "statement", "question"}, key)
-        purpose = Purpose(
-            read.identifier(table, key), *(read.text(table, part, key) for part in ("name", "statement", "question"))
-        )
-        for name in ("key_yes", "key_no"):
-            if "{" + name + "}" not in purpose.question:
-                read.problem(
-                    f"{key}.question", f"the question does not name {{{name}}}", "name both keys in one breath"
-                )
-        purposes[purpose.id] = purpose
+    given_purposes = [
+        read.purpose(table, f"purposes[{n}]")
+        for n, table in enumerate(read.tables(document, "purposes", needed=True), 1)
+    ]
+    purposes = {purpose.id: purpose for purpose in given_purposes}
+    choice = read.choice(document)
     long = tuple(
         read.segment(table, f"long[{n}]") for n, table in enumerate(read.tables(document, "long", needed=False), 1)
     )
@@ -271,29 +406,39 @@ def parse_notice(document: Mapping[str, Any], source: str) -> tuple[Notice | Non
     if isinstance(given, dict):
         read.known(given, set(RESULTS), "results")
         results = {name: read.text(given, name, "results") for name in RESULTS}
+        for name in RESULTS:
+            read.placed(f"result-{name}", f"results.{name}")
     else:
         read.problem("results", f"found {type(given).__name__}", "write a [results] table: " + ", ".join(RESULTS))
     for purpose_id in purposes:
         read.reserve(f"{purpose_id}-statement", f"{purpose_id}-question")
-    read.reserve(*(f"result-{name}" for name in RESULTS))
+    read.reserve(*(f"result-{name}" for name in RESULTS), *(f"choice-{name}" for name in CHOICE))
+    takes, voices = read.takes(document), read.voices(document)
     if read.problems:
         return None, tuple(read.problems)
     assert isinstance(notice_id, str)
     assert isinstance(language, str)
-    assert isinstance(version, int)
-    return (
-        Notice(
-            notice_id, language, version, segments, MappingProxyType(purposes), long, MappingProxyType(results), source
-        ),
-        (),
+    notice = Notice(
+        notice_id,
+        language,
+        segments,
+        MappingProxyType(purposes),
+        choice,
+        long,
+        MappingProxyType(results),
+        source,
+        takes,
+        MappingProxyType(voices),
+        MappingProxyType(read.places),
     )
+    return notice, ()
 
 
 def missing_elements(notice: Notice, purposes: tuple[str, ...]) -> tuple[Problem, ...]:
     """What the notice lacks before it may be used to ask for these purposes; empty when it is complete.
 
-    A question fulfils element 11 (it names both keys, checked on reading) and a purpose's statement element 3, both for
-    that purpose alone; every other element must stand in an unconditional segment.
+    A question with the choice behind it fulfils element 11 (it names both keys, checked on reading) and a purpose's
+    statement element 3, both for that purpose alone; every other element must stand in an unconditional segment.
     """
     problems = []
     covered = {number for segment in notice.segments for number in segment.elements} | {3, 11}
@@ -332,18 +477,24 @@ def compose(
     if problems:
         return None, tuple(problems)
 
-    def fill(text: str, where: str) -> str:
+    def fill(text: str, prompt: str) -> str:
         lacking = sorted(name for name in placeholders(text) if not facts.get(name, "").strip())
         if lacking:
             problems.append(
                 Problem(
-                    f"{notice.source}: {where}",
+                    notice.place(prompt),
                     f"says {{{lacking[0]}}}, which the configuration does not give",
                     f"set {lacking[0]} in [facts.default], or in the facts of this language or line",
                 )
             )
             return text
         return text.format_map(facts)
+
+    def question(purpose: str) -> Segment:
+        prompt = f"{purpose}-question"
+        choice = [fill(getattr(notice.choice, name), f"choice-{name}") for name in CHOICE]
+        parts = (fill(notice.purposes[purpose].question, prompt), *choice)
+        return Segment(prompt, " ".join(parts), (11,), parts=parts)
 
     information: list[Segment] = []
     stated = False
@@ -353,20 +504,17 @@ def compose(
         information.append(Segment(segment.id, fill(segment.text, segment.id), segment.elements))
         if not stated and (2 in segment.elements or 3 in segment.elements):
             stated = True
-            information += [
-                Segment(f"{p}-statement", fill(notice.purposes[p].statement, f"{p}.statement"), (3,)) for p in purposes
-            ]
-    questions = {
-        p: Segment(f"{p}-question", fill(notice.purposes[p].question, f"{p}.question"), (11,)) for p in purposes
-    }
+            for purpose in purposes:
+                prompt = f"{purpose}-statement"
+                information.append(Segment(prompt, fill(notice.purposes[purpose].statement, prompt), (3,)))
+    questions = {purpose: question(purpose) for purpose in purposes}
     long = tuple(Segment(s.id, fill(s.text, s.id)) for s in notice.long)
-    results = {name: Segment(f"result-{name}", fill(notice.results[name], f"results.{name}")) for name in RESULTS}
+    results = {name: Segment(f"result-{name}", fill(notice.results[name], f"result-{name}")) for name in RESULTS}
     if problems:
         return None, tuple(problems)
     return (
         Script(
             notice.id,
-            notice.version,
             notice.language,
             tuple(information),
             MappingProxyType(questions),

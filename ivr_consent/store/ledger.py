@@ -18,11 +18,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
-import structlog
-
 from ivr_consent.core.decision import Decision, Grant, Outcome, canonical
 from ivr_consent.core.errors import LedgerError
 from ivr_consent.core.steps import Failed, Granted, Logged
+from ivr_consent.logs import get_logger
 from ivr_consent.store.schema import open_for_reading, open_for_writing
 
 COMMIT_DEADLINE_S: Final = 2.0
@@ -47,7 +46,7 @@ CLOSING: Final = (
 )
 """Kinds of events after which nothing more is expected of a granted call's recording."""
 
-log = structlog.get_logger()
+log = get_logger()
 
 ERASED: Final = (
     "recording_expired",
@@ -359,6 +358,21 @@ class LedgerReader:
             f"(SELECT 1 FROM events AS e WHERE e.call_id = d.call_id AND e.kind IN ({marks})) ORDER BY sequence"
         )
         return [CallRecord(row, self._later(row)) for row in self._rows(query, [now.isoformat(), *ERASED])]
+
+    def notice_versions(self) -> dict[str, set[int]]:
+        """Every published version that a decision names, by line."""
+        query = (
+            "SELECT DISTINCT line, json_extract(CAST(payload AS TEXT), '$.notice.version') FROM events "
+            "WHERE kind = 'decision'"
+        )
+        found: dict[str, set[int]] = {}
+        try:
+            for line, version in self._connection.execute(query):
+                if isinstance(version, int):
+                    found.setdefault(line, set()).add(version)
+        except sqlite3.Error as error:
+            raise LedgerError(f"the log cannot be read ({error}); restore it from its newest copy") from None
+        return found
 
     def _later(self, decision: LoggedEvent) -> tuple[LoggedEvent, ...]:
         query = "SELECT * FROM events WHERE call_id = ? AND kind != 'decision' ORDER BY sequence"

@@ -10,10 +10,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
-import structlog
-
 from ivr_consent.core.errors import ConsentError, LedgerError
 from ivr_consent.core.steps import Logged
+from ivr_consent.logs import get_logger
 from ivr_consent.store import recordings
 from ivr_consent.store.ledger import CLOSING, ERASED, CallRecord, Ledger, LedgerReader
 
@@ -29,7 +28,7 @@ UNSEEN_IDLE_S: Final = 6 * 3600.0
 ID_LENGTH: Final = 32
 """Hexadecimal digits of a call's id, with which every file of its recording begins."""
 
-log = structlog.get_logger()
+log = get_logger()
 
 
 def finish_ended(ledger: Ledger, directory: Path, recording_id: str) -> bool:

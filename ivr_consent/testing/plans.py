@@ -12,14 +12,11 @@ from ivr_consent.config import Facts, Line, Settings
 from ivr_consent.core.decision import CallContext
 from ivr_consent.core.errors import ConfigurationError
 from ivr_consent.core.flow import Keys, Plan, SpokenNotice
-from ivr_consent.core.notice import ELEMENTS, RESULTS, Script, Segment, text_sha256
+from ivr_consent.core.notice import ELEMENTS, RESULTS, text_sha256
 from ivr_consent.core.steps import Prompt
-from ivr_consent.site import scripts
+from ivr_consent.workshop import Workshop, silent_plans
 
 SAMPLES_PER_MS: Final = 8
-MS_PER_CHARACTER: Final = 60
-"""About 16 characters a second: how long a text takes to be said when there is no audio to measure."""
-
 FACTS: Final = Facts(
     controller="the Example Company",
     authority="the Data Protection Agency",
@@ -57,6 +54,7 @@ def short_notice(language: str, purposes: Iterable[str], *, segments: int = 2, l
         1,
         language,
         text_sha256(f"short {language}"),
+        text_sha256("short manifest"),
         tuple(silent_prompt(f"notice-{n}", language, elements=share) for n, share in enumerate(shares, 1)),
         MappingProxyType({p: silent_prompt(f"{p}-question", language, elements=(11,)) for p in purposes}),
         tuple(silent_prompt(f"long-{n}", language) for n in range(1, long + 1)),
@@ -104,33 +102,7 @@ def plan_without_audio(line: Line) -> Plan:
     Raises :class:`ConfigurationError` when the line's notice cannot be spoken.
     """
     settings = Settings(lines={"scenario": line}, facts={"default": FACTS}, source=Path("scenario.toml"))
-    spoken, problems = scripts(settings, line)
-    if problems:
-        raise ConfigurationError("scenario", problems)
-    keys = line.keys
-    return Plan(
-        Keys(keys.yes, keys.no, keys.repeat, keys.long, keys.language if len(spoken) > 1 else None),
-        tuple(_silent(script) for script in spoken.values()),
-        tuple(line.purposes),
-        line.timeout_seconds * 1000,
-        line.guard_ms,
-        line.repeats,
-        line.retention_days,
-    )
-
-
-def _silent(script: Script) -> SpokenNotice:
-    def prompt(segment: Segment) -> Prompt:
-        duration = MS_PER_CHARACTER * len(segment.text)
-        return silent_prompt(segment.id, script.language, text=segment.text, ms=duration, elements=segment.elements)
-
-    return SpokenNotice(
-        script.notice,
-        script.version,
-        script.language,
-        script.text_sha256(),
-        tuple(prompt(segment) for segment in script.information),
-        MappingProxyType({purpose: prompt(segment) for purpose, segment in script.questions.items()}),
-        tuple(prompt(segment) for segment in script.long),
-        MappingProxyType({name: prompt(segment) for name, segment in script.results.items()}),
-    )
+    draft = Workshop(settings).draft("scenario")
+    if draft.errors:
+        raise ConfigurationError("scenario", draft.errors)
+    return silent_plans(draft, line)[line.languages[0]]

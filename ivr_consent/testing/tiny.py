@@ -15,6 +15,7 @@ from typing import Final
 from ivr_consent.core.flow import Keys, Plan, SpokenNotice
 from ivr_consent.core.notice import ELEMENTS, RESULTS, text_sha256
 from ivr_consent.core.steps import Prompt
+from ivr_consent.language import Clues, Rules
 
 SAMPLES_PER_MS: Final = 8
 
@@ -29,9 +30,13 @@ class TinyLines:
     software: str = "ivr-consent test"
     configuration_sha256: str = text_sha256("tiny")
 
-    def plan(self, line: str, language: str) -> Plan | str:
+    def plan(self, line: str, clues: Clues) -> Plan | str:
         """The line's plan, or why it cannot be asked."""
         return self.plans.get(line, "unknown_line")
+
+    def language_by(self, line: str) -> Rules | None:
+        """Each line has one language, which nothing chooses."""
+        return None
 
 
 def tiny_prompt(directory: Path, prompt_id: str, samples: int, elements: tuple[int, ...] = ()) -> Prompt:
@@ -71,6 +76,7 @@ def tiny_plan(
         1,
         language,
         text_sha256("tiny"),
+        text_sha256("tiny manifest"),
         tuple(tiny_prompt(directory, f"notice-{n}", samples, share) for n, share in enumerate(shares, 1)),
         MappingProxyType({purpose: tiny_prompt(directory, f"{purpose}-question", samples) for purpose in asked}),
         (tiny_prompt(directory, "long-1", samples),),

@@ -37,6 +37,9 @@ def _built(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def ready(place: Place, _built: Path) -> Place:
-    """A site that can be called."""
+    """A site that can be called: its notice is built and published."""
     shutil.copytree(_built, place.state / "audio", dirs_exist_ok=True)
+    for verb in ("build", "publish"):
+        done = run("--config", place.config, "prompts", verb)
+        assert done.exit_code == 0, done.output
     return place

@@ -69,6 +69,49 @@ def test_callers_of_every_kind(ready: Place, options: tuple[str, ...], outcome: 
     assert run_json("--config", ready.config, "log", "list")[1]["calls"] == []
 
 
+STRICT = """
+[lines.support.language_by]
+order = ["dialled", "country", "header", "channel"]
+dialled = { "+4570102030" = "en" }
+countries = { "+44" = "en" }
+header = "X-Language"
+"""
+
+
+@pytest.mark.parametrize(
+    ("options", "by"),
+    [
+        (("--dialled", "004570102030"), "dialled"),
+        (("--dialled", "+4570102031", "--from", "+44201234567"), "country"),
+        (("--header", "da, en;q=0.5"), "header"),
+        (("--language", "en_GB"), "channel"),
+    ],
+)
+def test_what_chose_the_language_is_told(ready: Place, options: tuple[str, ...], by: str) -> None:
+    ready.config.write_text(ready.config.read_text() + STRICT)
+    code, document = run_json("--config", ready.config, "call", "support", "--no-log", "--keys", "1", *options)
+    assert code == 0
+    notice = document["decision"]["notice"]
+    assert (notice["language"], notice["language_by"]) == ("en", by)
+    text = run("--config", ready.config, "call", "support", "--no-log", "--keys", "1", *options).stdout
+    assert f"in 'en' (by: {by})" in text
+    assert "70102030" not in text + str(document)
+
+
+def test_where_no_language_fits_nothing_is_played(ready: Place) -> None:
+    """R6: the call is unrecorded, the decision says why, and a call as it should be is another one."""
+    ready.config.write_text(ready.config.read_text() + STRICT)
+    words = ("--config", ready.config, "call", "support", "--from", "+4712345678", "--header", "no", "--keys", "1")
+    code, document = run_json(*words)
+    assert code == 1
+    assert (document["outcome"], document["reason"], document["route"]) == ("failed", "no_language", "unrecorded")
+    assert document["decision"]["notice"] is None
+    assert [entry["step"] for entry in document["journal"]] == ["decide", "route"]
+    result = run(*words)
+    assert result.exit_code == 1
+    assert "decision:   failed (no_language)" in result.stdout
+
+
 def test_what_the_caller_never_came_to_is_a_call_not_as_wanted(ready: Place) -> None:
     code, document = run_json("--config", ready.config, "call", "support", "--no-log", "--keys", "2,1")
     assert code == 1
@@ -111,14 +154,15 @@ def test_a_line_without_audio_says_how_to_build_it(place: Place) -> None:
 
 
 def test_a_prompt_that_was_changed_stops_the_line(ready: Place) -> None:
-    (sound,) = (ready.state / "audio").rglob("retention.ulaw")
+    sound = next((ready.state / "audio" / "en").rglob("prompt.ulaw"))
+    sound.chmod(0o644)
     sound.write_bytes(sound.read_bytes()[:-160])
     result = run("--config", ready.config, "call", "support", "--keys", "1")
     assert result.exit_code == 3
-    assert "retention.ulaw" in result.stderr
+    assert str(sound) in result.stderr
     code, document = run_json("--config", ready.config, "prompts", "check")
     assert code == 3
-    assert not document["lines"][0]["ready"]
+    assert not document["lines"][0]["in_force"]["ready"]
 
 
 def test_a_log_that_cannot_be_opened_is_told(ready: Place) -> None:

@@ -21,7 +21,7 @@ def settings(**server: object) -> Settings:
 
 def test_the_gate_has_the_configured_address_and_else_is_as_shipped() -> None:
     text = dialplan.render_include(settings(port=4600))
-    assert text.count("agi://127.0.0.1:4600/") == text.count("agi://") > 0
+    assert text.count("agi://127.0.0.1:4600/") == text.count("agi://") - 1 > 0
     original = (shipped("dialplan") / dialplan.INCLUDE_FILE).read_text()
     assert text.replace(":4600/", ":4573/") == original
 

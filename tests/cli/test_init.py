@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import re
 import stat
 import tomllib
 from pathlib import Path
 
+import jsonschema
 import pytest
 
 from ivr_consent import config
@@ -18,6 +20,7 @@ from tests.cli.support import Place, run, run_json
 
 WRITTEN = {
     "etc/ivr-consent.toml",
+    "etc/ivr-consent.schema.json",
     "etc/pseudonym.key",
     "etc/manager.secret",
     "etc/ivr-consent.service",
@@ -49,6 +52,7 @@ def test_secrets_and_state_are_their_owners_alone(place: Place) -> None:
         assert mode(place.root / name) == 0o700
     assert mode(place.asterisk / "ivr-consent/manager_consent.conf") == 0o640
     assert mode(place.config) == 0o640
+    assert mode(place.state / "versions") == 0o750
 
 
 def test_a_second_time_nothing_changes(place: Place) -> None:
@@ -57,7 +61,7 @@ def test_a_second_time_nothing_changes(place: Place) -> None:
     assert result.exit_code == 0
     assert place.files() == before
     assert "written" not in result.stdout
-    assert result.stdout.count("kept") == len(WRITTEN) + 5  # and five directories
+    assert result.stdout.count("kept") == len(WRITTEN) + 6  # and six directories
 
 
 def test_what_an_administrator_wrote_is_never_overwritten(tmp_path: Path) -> None:
@@ -101,7 +105,7 @@ def test_facts_that_nobody_gave_are_left_to_be_written(tmp_path: Path) -> None:
     assert facts == {"controller": 'The "Works", Ørby'}
     code, document = run_json("--config", place.config, "prompts", "check")
     assert code == 3
-    assert "set authority" in " ".join(problem["remedy"] for problem in document["lines"][0]["problems"])
+    assert "set authority" in " ".join(problem["remedy"] for problem in document["lines"][0]["draft"]["errors"])
 
 
 def test_every_comment_that_is_a_setting_can_be_uncommented(tmp_path: Path) -> None:
@@ -117,8 +121,30 @@ def test_every_comment_that_is_a_setting_can_be_uncommented(tmp_path: Path) -> N
         for text in (alone, above):
             tomllib.loads("\n".join(text))
     facts = tomllib.loads("\n".join(above))["facts"]
+    everything = config.parse(tomllib.loads("\n".join(above)), place.config, "")
+    assert everything.lines["support"].codecs == ["opus", "g729"]
+    assert everything.prompts.voices["en"].timeout_seconds == 60
     assert facts["da"] == {"authority": "Datatilsynet"}
     assert facts["default"]["authority"] == EXAMPLE_FACTS["authority"]
+
+
+def test_editors_find_the_schema(place: Place) -> None:
+    """The first line names it, beside the file; what init writes fits it."""
+    first, _, _ = place.config.read_text().partition("\n")
+    path = place.etc / first.removeprefix("#:schema ")
+    found = json.loads(path.read_text())
+    jsonschema.Draft7Validator(found).validate(tomllib.loads(place.config.read_text()))
+    assert found["properties"]["lines"]["additionalProperties"]["properties"]["retention_days"]["maximum"] == 3650
+
+
+def test_every_key_of_the_configuration_is_in_the_file_that_init_writes(place: Place) -> None:
+    """Or in a comment of it: whoever reads the file once has seen all there is."""
+    text = place.config.read_text()
+    for model in (config.Server, config.Manager, config.Log, config.Recordings, config.Prompts, config.Voice):
+        names = [name for name in model.model_fields if name != "voices"]
+        assert [name for name in names if not re.search(rf"(?m)^(# )?{name} = ", text)] == []
+    names = [name for name in (*config.Line.model_fields, *config.Keys.model_fields) if name not in ("keys", "facts")]
+    assert [name for name in names if not re.search(rf"(?m)^(# )?{name} = ", text)] == []
 
 
 def test_a_lost_key_is_not_made_anew_beside_a_log(place: Place) -> None:

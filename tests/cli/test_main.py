@@ -157,8 +157,8 @@ def test_no_character_reaches_the_terminal_that_it_acts_upon(text: str, shown: s
 
 
 def test_a_reload_is_for_a_service_that_runs(ready: Place) -> None:
-    said = run("--config", ready.config, "prompts", "build").stdout
-    assert "if the service runs, take them into use with: systemctl reload ivr-consent" in said
+    said = run("--config", ready.config, "prompts", "publish").stdout
+    assert "if the service runs, take it into use with: ivr-consent reload" in said
 
 
 def test_json_is_one_object_and_nothing_else(ready: Place) -> None:

@@ -32,7 +32,7 @@ def decision(outcome: Outcome = Outcome.GRANTED) -> Decision:
         outcome,
         "yes_key",
         "recorded",
-        NoticeEvidence("recording", 1, "en", "33", (segment,), True, 1),
+        NoticeEvidence("recording", 1, "en", "33", "66", (segment,), True, 1, "country"),
         (Answer("training", "44", "granted", "1", 700, "virtual", 1, 0),),
         ("training",) if outcome is Outcome.GRANTED else (),
         30,
@@ -52,7 +52,8 @@ def test_canonical_bytes_are_fixed() -> None:
         b'"question_sha256":"44","timing":"virtual"}],"call":{"call_id":"' + b"a" * 32 + b'",'
         b'"channel_uniqueid":"1700000000.1","configuration_sha256":"' + b"5" * 64 + b'","line":"support",'
         b'"software":"ivr-consent test","subject_ref":null,"switch":"simulated"},"languages_offered":["en","da"],'
-        b'"notice":{"complete":true,"id":"recording","language":"en","segments":[{"audio_sha256":"22",'
+        b'"notice":{"complete":true,"id":"recording","language":"en","language_by":"country",'
+        b'"manifest_sha256":"66","segments":[{"audio_sha256":"22",'
         b'"complete":true,"elements":[1,2],"id":"a","samples_played":8000,"samples_total":8000,'
         b'"text_sha256":"00","times":1}],"text_sha256":"33","times":1,"version":1},"outcome":"granted",'
         b'"purposes_granted":["training"],"reason":"yes_key","recording_id":"' + b"a" * 32 + b'","repeats":0,'

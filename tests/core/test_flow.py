@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 
@@ -271,6 +272,20 @@ def test_a_no_is_kept_with_the_question_as_it_was_asked(ledger: Ledger) -> None:
     assert training.question_sha256 == plan.notices[0].questions["training"].text_sha256
     assert quality.question_sha256 == plan.notices[1].questions["quality"].text_sha256
     assert made.purposes_granted == ("quality",)
+
+
+def test_evidence_says_what_chose_the_language(ledger: Ledger) -> None:
+    """R22: the plan knows why the call began in it; a caller who switches chose by key, also back to where it began."""
+    plan = replace(DANISH_TOO, language_by="dialled")
+    there, back = press("5"), press("5", window=2)
+    for actions, expected in [
+        ((press("1"),), ("en", "dialled")),
+        ((there, press("1", window=2)), ("da", "key")),
+        ((there, back, press("1", window=3)), ("en", "key")),
+    ]:
+        made = decision(call(ledger, plan, *actions))
+        assert made.notice is not None
+        assert (made.notice.language, made.notice.language_by) == expected
 
 
 # --- after the grant --------------------------------------------------------------------------------------------------

@@ -13,28 +13,38 @@ import pytest
 from ivr_consent.config import Keys
 from ivr_consent.core.errors import NoticeError
 from ivr_consent.core.notice import (
+    CHOICE,
     ELEMENTS,
     MAX_SEGMENTS,
     MAX_TEXT,
     PLACEHOLDERS,
     RESULTS,
     Notice,
+    StudioTake,
     compose,
     missing_elements,
     parse_notice,
     placeholders,
     text_sha256,
 )
-from ivr_consent.testing.plans import FACTS
+from ivr_consent.toml_lines import TomlLines
 
 PROMPTS = Path(__file__).parents[2] / "prompts"
 KEYS = {f"key_{name}": key for name, key in Keys().model_dump().items()}
-ALL_FACTS = {**FACTS.model_dump(), **KEYS, "retention_days": "30"}
+ALL_FACTS = {
+    "controller": "the Example Company",
+    "authority": "the Data Protection Agency",
+    "recipients": "the agent and the team leader",
+    "withdrawal_contact": "70 10 20 30",
+    "rights_contact": "privacy@example.org",
+    "web_address": "example.org/calls",
+    "retention_days": "30",
+    **KEYS,
+}
 
 DOCUMENT: dict[str, Any] = {
     "notice": "recording",
     "language": "en",
-    "version": 1,
     "segments": [
         {"id": "who", "elements": [1], "text": "This is {controller}."},
         {"id": "language", "only_if": "several_languages", "text": "For another language, press {key_language}."},
@@ -46,10 +56,15 @@ DOCUMENT: dict[str, Any] = {
             "id": purpose,
             "name": purpose,
             "statement": f"We use it for {purpose}.",
-            "question": f"For {purpose}: {{key_yes}} is yes, {{key_no}} is no.",
+            "question": f"Do you consent for {purpose}?",
         }
         for purpose in ("training", "quality")
     ],
+    "choice": {
+        "yes": "Press {key_yes} for yes.",
+        "no": "Press {key_no} for no.",
+        "otherwise": "Anything else means no recording.",
+    },
     "long": [{"id": "long-all", "text": "All of it."}],
     "results": {name: f"The result is {name}." for name in RESULTS},
 }
@@ -86,15 +101,14 @@ def drop(*path: str | int) -> Callable[[dict[str, Any]], None]:
     return change
 
 
+TAKE = {"prompt": "who", "file": "takes/who.wav", "says": "This is the Example Company."}
 WRONG: list[tuple[str, Callable[[dict[str, Any]], None], str, str]] = [
     ("unknown key", put("colour", value="red"), "colour", "segments"),
     ("no id of the notice", drop("notice"), "notice", "small letters"),
     ("a path as id", put("notice", value="../etc"), "notice", "small letters"),
     ("no language", drop("language"), "language", '"da"'),
     ("a language that is none", put("language", value="English"), "language", '"da"'),
-    ("version 0", put("version", value=0), "version", "from 1"),
-    ("version true", put("version", value=True), "version", "from 1"),
-    ("version as text", put("version", value="1"), "version", "from 1"),
+    ("a version, which publishing makes", put("version", value=1), "version", "segments"),
     ("no segments", put("segments", value=[]), "segments", str(MAX_SEGMENTS)),
     ("segments not tables", put("segments", value=["a"]), "segments", "[[segments]]"),
     ("segments one table", put("segments", value={"id": "a"}), "segments", "[[segments]]"),
@@ -138,23 +152,41 @@ WRONG: list[tuple[str, Callable[[dict[str, Any]], None], str, str]] = [
     ("unknown key in a purpose", put("purposes", 0, "basis", value="x"), "purposes[1].basis", "question"),
     ("no statement", drop("purposes", 0, "statement"), "purposes[1].statement", str(MAX_TEXT)),
     ("no name", drop("purposes", 1, "name"), "purposes[2].name", str(MAX_TEXT)),
-    (
-        "a question without the no key",
-        put("purposes", 0, "question", value="{key_yes}?"),
-        "purposes[1].question",
-        "both",
-    ),
-    (
-        "a question without the yes key",
-        put("purposes", 0, "question", value="{key_no}?"),
-        "purposes[1].question",
-        "both",
-    ),
     ("purpose twice", put("purposes", 1, "id", value="training"), "purposes[2].id", "an id of its own"),
     ("no results", drop("results"), "results", "granted"),
     ("results a list", put("results", value=[]), "results", "granted"),
     ("a result missing", drop("results", "early"), "results.early", str(MAX_TEXT)),
     ("unknown result", put("results", "maybe", value="x"), "results.maybe", "granted"),
+    ("no choice", drop("choice"), "choice", "yes, no, otherwise"),
+    ("the choice a text", put("choice", value="1 or 2"), "choice", "yes, no, otherwise"),
+    ("no yes", drop("choice", "yes"), "choice.yes", str(MAX_TEXT)),
+    ("no no", drop("choice", "no"), "choice.no", str(MAX_TEXT)),
+    ("no otherwise", drop("choice", "otherwise"), "choice.otherwise", str(MAX_TEXT)),
+    ("unknown key of the choice", put("choice", "maybe", value="x"), "choice.maybe", "otherwise"),
+    ("a yes without its key", put("choice", "yes", value="Press one."), "choice.yes", "{key_yes}"),
+    ("a no without its key", put("choice", "no", value="Press two."), "choice.no", "{key_no}"),
+    ("a yes with the no key", put("choice", "yes", value="{key_yes} {key_no}"), "choice.yes", "choice.no"),
+    ("a no with the yes key", put("choice", "no", value="{key_yes} {key_no}"), "choice.no", "choice.yes"),
+    ("id that the choice needs", put("segments", 0, "id", value="choice-yes"), "choice-yes", "another"),
+    ("takes one table", put("takes", value={"prompt": "who"}), "takes", "[[takes]]"),
+    ("a take of no prompt", put("takes", value=[{**TAKE, "prompt": "x"}]), "takes[1].prompt", "who"),
+    ("a take of a choice", put("takes", value=[{**TAKE, "prompt": "choice-yes"}]), "takes[1].prompt", "who"),
+    ("a take without a prompt", put("takes", value=[TAKE, {**TAKE, "prompt": 1}]), "takes[2].prompt", "who"),
+    ("a take without a file", put("takes", value=[{**TAKE, "file": ""}]), "takes[1].file", "sound file"),
+    ("a take with a long name", put("takes", value=[{**TAKE, "file": "a" * 201}]), "takes[1].file", "sound file"),
+    ("a take that says nothing", put("takes", value=[{**TAKE, "says": " "}]), "takes[1].says", str(MAX_TEXT)),
+    (
+        "a take with a placeholder",
+        put("takes", value=[{**TAKE, "says": "I am {controller}"}]),
+        "takes[1].says",
+        "spoken",
+    ),
+    ("a take with a brace", put("takes", value=[{**TAKE, "says": "I am {{x}}"}]), "takes[1].says", "spoken"),
+    ("unknown key of a take", put("takes", value=[{**TAKE, "by": "x"}]), "takes[1].by", "file, prompt, says"),
+    ("voices a list", put("voices", value=["anna"]), "voices", "PROMPT = NAME"),
+    ("a voice of no prompt", put("voices", value={"x": "anna"}), "voices.x", "who"),
+    ("a voice of a choice", put("voices", value={"choice-yes": "anna"}), "voices.choice-yes", "who"),
+    ("a voice that is no name", put("voices", value={"who": "Anna B"}), "voices.who", "[prompts.voices.NAME]"),
 ]
 
 
@@ -173,10 +205,56 @@ def test_what_is_wrong_is_named(change: Callable[[dict[str, Any]], None], key: s
 
 def test_every_fault_is_told_at_once() -> None:
     wrong = document()
-    for change in (put("version", value=0), drop("segments", 0, "text"), drop("results", "early")):
+    for change in (put("language", value=0), drop("segments", 0, "text"), drop("results", "early")):
         change(wrong)
     _, problems = parse_notice(wrong, "x")
-    assert {problem.where for problem in problems} == {"x: version", "x: segments[1].text", "x: results.early"}
+    assert {problem.where for problem in problems} == {"x: language", "x: segments[1].text", "x: results.early"}
+
+
+def test_what_is_wrong_is_named_with_its_line() -> None:
+    """An administrator's editor opens at the place that is meant."""
+    text = (PROMPTS / "en" / "recording.toml").read_text()
+    lines = text.splitlines()
+    number = next(n for n, line in enumerate(lines, 1) if line.startswith("text = ") and "{retention_days}" in line)
+    lines[number - 1] = 'text = "{days}"'
+    header = next(n for n, line in enumerate(lines, 1) if line == "[results]")
+    early = next(n for n, line in enumerate(lines, 1) if line.startswith("early = "))
+    del lines[early - 1]
+    lines.append('late = "x"')
+    wrong = "\n".join(lines)
+    parsed, problems = parse_notice(tomllib.loads(wrong), "en.toml", TomlLines(wrong).line)
+    assert parsed is None
+    number_of = 1 + next(n for n, s in enumerate(tomllib.loads(wrong)["segments"]) if s["text"] == "{days}")
+    assert [problem.where for problem in problems] == [
+        f"en.toml:{number}: segments[{number_of}].text",
+        f"en.toml:{len(lines)}: results.late",
+        f"en.toml:{header}: results.early",
+    ]
+
+
+def test_every_prompt_has_its_place() -> None:
+    text = (PROMPTS / "en" / "recording.toml").read_text()
+    parsed, _ = parse_notice(tomllib.loads(text), "en.toml", TomlLines(text).line)
+    assert parsed is not None
+    script, _ = compose(parsed, tuple(parsed.purposes), ALL_FACTS, several_languages=True)
+    assert script is not None
+    choice = [f"choice-{name}" for name in CHOICE]
+    assert set(parsed.places) == {segment.id for segment in script.segments()} | set(choice)
+    for prompt in parsed.places:
+        line = int(parsed.place(prompt).split(":")[1])
+        assert text.splitlines()[line - 1].split(" = ")[0] in ("text", "statement", "question", *CHOICE, *RESULTS)
+    assert parsed.place("nothing") == "en.toml"
+
+
+def test_takes_and_voices() -> None:
+    found = notice(put("takes", value=[TAKE, {**TAKE, "prompt": "result-early", "says": " You  pressed. "}]))
+    assert found.takes == (
+        StudioTake("who", "takes/who.wav", "This is the Example Company."),
+        StudioTake("result-early", "takes/who.wav", "You pressed."),
+    )
+    found = notice(put("voices", value={"who": "anna", "training-question": "da", "long-all": "anna"}))
+    assert found.voices == {"who": "anna", "training-question": "da", "long-all": "anna"}
+    assert (notice().takes, notice().voices) == ((), {})
 
 
 def test_white_space_is_made_one() -> None:
@@ -286,7 +364,14 @@ def test_facts_are_filled_in() -> None:
     script, _ = compose(notice(), ("training",), ALL_FACTS, several_languages=False)
     assert script is not None
     assert script.information[0].text == "This is the Example Company."
-    assert script.questions["training"].text == "For training: 1 is yes, 2 is no."
+    question = script.questions["training"]
+    assert question.text == " ".join(question.parts)
+    assert question.parts == (
+        "Do you consent for training?",
+        "Press 1 for yes.",
+        "Press 2 for no.",
+        "Anything else means no recording.",
+    )
     assert "{" not in "".join(segment.text for segment in script.segments())
 
 
@@ -298,7 +383,7 @@ def test_a_fact_that_is_missing_is_named(value: str | None) -> None:
     script, problems = compose(notice(), ("training",), facts, several_languages=False)
     assert script is None
     (problem,) = problems
-    assert problem.where == "en.toml: who"
+    assert problem.where == "en.toml: segments[1].text"
     assert "{controller}" in problem.found
     assert "set controller in [facts.default]" in problem.remedy
 
@@ -320,7 +405,10 @@ def test_the_texts_digest_is_of_what_is_said_before_the_choice() -> None:
         digest(),
         digest(put("segments", 0, "text", value="This was {controller}.")),
         digest(put("purposes", 0, "statement", value="Other.")),
-        digest(put("purposes", 0, "question", value="{key_yes} {key_no}")),
+        digest(put("purposes", 0, "question", value="Do you consent?")),
+        digest(put("choice", "yes", value="{key_yes} is yes.")),
+        digest(put("choice", "no", value="{key_no} is no.")),
+        digest(put("choice", "otherwise", value="Silence is no.")),
         digest(swap),
         digest(purposes=("training", "quality")),
         digest(purposes=("quality", "training")),

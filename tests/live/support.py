@@ -26,14 +26,16 @@ import tomlkit
 from ivr_consent import config
 from ivr_consent.config import Line, Settings
 from ivr_consent.core.steps import Prompt
+from ivr_consent.language import Clues
 from ivr_consent.pbx.asterisk.dialplan import render_include, render_lines
 from ivr_consent.pbx.asterisk.manager import Event, ManagerLink
-from ivr_consent.site import build, load_site
+from ivr_consent.site import load_site
 from ivr_consent.store.ledger import CallRecord, LedgerReader
 from ivr_consent.testing.eye import DirectoryWatch
 from ivr_consent.testing.phone import Call, Phone
 from ivr_consent.testing.rig import Instance, RigUnavailable, Version, skip_or_fail
 from ivr_consent.testing.scenario import Scenario
+from ivr_consent.workshop import Workshop
 
 DEADLINE_S = 30.0
 """For anything a test waits for; on an idle machine it takes milliseconds."""
@@ -54,7 +56,7 @@ audio = "{audio}"
 {voices}
 [facts.default]
 controller = "Example"
-authority = "the authority"
+authority = "Datatilsynet"
 recipients = "the agent"
 withdrawal_contact = "0123"
 rights_contact = "0124"
@@ -178,7 +180,7 @@ class Site:
             return list(reader.calls(limit=1000))
 
     def prompt(self, prompt_id: str, line: str = "support", language: str = "en") -> Prompt:
-        plan = load_site(self.settings).plan(line, language)
+        plan = load_site(self.settings).plan(line, Clues(channel=language))
         assert not isinstance(plan, str)
         return next(prompt for prompt in plan.notices[0].prompts() if prompt.id == prompt_id)
 
@@ -412,9 +414,17 @@ def write_site(home: Path, port: int, ami_port: int | None, lines: Mapping[str, 
         path = home / "ivr-consent.toml"
         path.write_text(CONFIGURATION.format(port=port, manager=manager, audio=audio, voices=voices, lines=more))
         settings = config.load(path)
-        ready = {name: line for name, line in settings.lines.items() if name != "unbuilt"}
-        build(settings.model_copy(update={"lines": ready}))
+        publish(settings)
     return settings
+
+
+def publish(settings: Settings) -> None:
+    """Build and publish every line but the one that tests want without a version."""
+    workshop = Workshop(settings)
+    ready = [name for name in settings.lines if name != "unbuilt"]
+    workshop.build(ready)
+    for name in ready:
+        workshop.publish(name, "the tests")
 
 
 @contextlib.asynccontextmanager

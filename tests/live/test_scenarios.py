@@ -9,6 +9,7 @@ import re
 import pytest
 
 from ivr_consent.core.flow import Plan
+from ivr_consent.language import Clues
 from ivr_consent.pbx.simulated.caller import Action, During, HangUp, InWindow, Press
 from ivr_consent.site import load_site
 from ivr_consent.store.ledger import CallRecord
@@ -51,7 +52,7 @@ async def test_scenario(here: Site, file: str) -> None:
 async def play(here: Site, scenario: Scenario) -> list[str]:
     """One call; how what was seen is not what was expected."""
     name, _ = LINES[scenario.name]
-    plan = load_site(here.settings).plan(name, "en")
+    plan = load_site(here.settings).plan(name, Clues(channel="en"))
     assert isinstance(plan, Plan), plan
     done: set[str] = set()
     async with here.call(name) as call:

@@ -40,6 +40,7 @@ from ivr_consent.core.steps import (
     TimedOut,
     Timing,
 )
+from ivr_consent.language import HEADER_LENGTH, HEADER_NAME
 from ivr_consent.pbx.asterisk import variables, wire
 from ivr_consent.pbx.asterisk.wire import Environment, Reply
 
@@ -66,6 +67,12 @@ LEASE_RENEWAL_S: Final = 5.0
 
 TWO_CHANNEL_VERSION: Final = 22
 """From here on MixMonitor writes both sides into one file (option D); older ones write a file a side."""
+
+HEADER_FUNCTIONS: Final = {"PJSIP": "PJSIP_HEADER(read,{})", "SIP": "SIP_HEADER({})"}
+"""By the channel's type (``agi_type``): the dialplan function that reads a header of the call's INVITE."""
+
+DIALLED_LENGTH: Final = 64
+"""Characters of an extension that are looked at."""
 
 _HANDLE = re.compile(r"0x[0-9a-f]{1,16}")
 
@@ -371,6 +378,40 @@ class Channel:
     def announce(self, call_id: str) -> Generator[Request, Response, None]:
         """Tell the dialplan our id of the call, so that its log and ours can be joined."""
         yield from self._say(wire.set_variable(variables.CALL_ID, call_id))
+
+    def dialled(self) -> Generator[Request, Response, str]:
+        """The extension from which the gate was entered by Gosub; empty when it is no number.
+
+        Local channels have no number dialled in their environment.
+        """
+        return (yield from self._filtered("0-9+", f"STACK_PEEK(1,e,1):0:{DIALLED_LENGTH}"))
+
+    def header(self, name: str) -> Generator[Request, Response, str]:
+        """The first header of this name of the call's INVITE, cut and filtered; empty when there is none.
+
+        The caller writes it. So the switch itself takes out all that a list of languages has no need of.
+        """
+        if not HEADER_NAME.fullmatch(name):
+            raise ValueError("a header is named by letters, digits and hyphens")
+        function = HEADER_FUNCTIONS.get(self.environment.raw["agi_type"])
+        if function is None:
+            return ""
+        return (yield from self._filtered("A-Za-z0-9_.;=\\x20\\x2c\\x2d", f"{function.format(name)}:0:{HEADER_LENGTH}"))
+
+    def _filtered(self, allowed: str, expression: str) -> Generator[Request, Response, str]:
+        """What the switch makes of an expression of ours, with no other characters than these in it.
+
+        The value is cut before it is filtered: behind the filter a ``)`` in it could move the place of the cut.
+        """
+        heard = yield from self._say(wire.get_full_variable(f"${{FILTER({allowed},${{{expression}}})}}"))
+        if heard is None or not heard.reply.ok or heard.reply.result != "1":
+            return ""
+        return heard.reply.data or ""
+
+    @property
+    def ended(self) -> bool:
+        """Whether nothing can be said on this channel any more."""
+        return self._end is not None
 
     def why_ended(self) -> str:
         """Why nothing can be said on this channel any more, as a slug for the decision."""

@@ -33,7 +33,8 @@ MARK_WITHIN: Final = 2000
 """Characters of a file in which its mark is looked for."""
 
 SHIPPED_ADDRESS: Final = "agi://127.0.0.1:4573/"
-"""The address in the shipped file; nothing else in it is replaced."""
+DRAFT_ADDRESS: Final = "agi://127.0.0.1:4574/"
+"""The addresses in the shipped file, of the service and of a draft's trial; nothing else in it is replaced."""
 
 _PLAIN_PATH: Final = re.compile(r"/[A-Za-z0-9_./-]+")
 
@@ -41,13 +42,13 @@ SPECIAL_EXTENSIONS: Final = frozenset({"a", "e", "fax", "h", "i", "o", "s", "t",
 """Extensions that Asterisk goes to of itself: a line of such a name would be called by nobody."""
 
 
-def address(settings: Settings) -> str:
+def address(settings: Settings, port: int | None = None) -> str:
     """What stands before the script's name in ``AGI()``: an address, never a name to be resolved."""
     listen = ipaddress.ip_address(settings.server.listen)
     if listen.is_unspecified:
         listen = ipaddress.ip_address("::1" if listen.version == 6 else "127.0.0.1")
     host = f"[{listen}]" if listen.version == 6 else str(listen)
-    return f"agi://{host}:{settings.server.port}/"
+    return f"agi://{host}:{settings.server.port if port is None else port}/"
 
 
 def render_include(settings: Settings, script: Path | None = None) -> str:
@@ -62,8 +63,11 @@ def render_include(settings: Settings, script: Path | None = None) -> str:
     except OSError as error:
         raise ConsentError(f"{path} cannot be read ({error.strerror}); install ivr-consent again") from None
     calls = (f"AGI({SHIPPED_ADDRESS}{CONSENT_SCRIPT},", f"AGI({SHIPPED_ADDRESS}{ENDED_SCRIPT},")
-    if not is_ours(text) or any(text.count(call) != 1 for call in calls) or text.count("agi://") != len(calls):
+    draft = f"AGI({DRAFT_ADDRESS}{CONSENT_SCRIPT},"
+    expected = (*calls, draft)
+    if not is_ours(text) or any(text.count(call) != 1 for call in expected) or text.count("agi://") != len(expected):
         raise ConsentError(f"{path} has been changed; install ivr-consent again")
+    text = text.replace(DRAFT_ADDRESS, address(settings, settings.server.draft_port))
     if script is None:
         return text.replace(SHIPPED_ADDRESS, address(settings))
     for needed in (script, settings.source):

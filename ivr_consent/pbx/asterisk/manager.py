@@ -24,17 +24,17 @@ from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, cast
 
-import structlog
 from panoramisk.ami_protocol import AMIProtocol
 from panoramisk.manager import Manager
 from panoramisk.message import Message
 
 from ivr_consent.core.errors import ManagerError
+from ivr_consent.logs import get_logger
 
 if TYPE_CHECKING:
     import ssl
 
-log = structlog.get_logger()
+log = get_logger()
 
 GREETING: Final = b"Asterisk Call Manager/"
 MAX_GREETING: Final = 256  # bytes; the real one has under 40, the rest is room for vendors' names

@@ -13,13 +13,12 @@ import time
 from pathlib import Path
 from typing import Final
 
-import structlog
 from asterisk.agi import AGIError
 
 from ivr_consent import config
 from ivr_consent.core.errors import ConsentError
 from ivr_consent.core.steps import Decide, Note
-from ivr_consent.logs import configure_logging
+from ivr_consent.logs import configure_logging, get_logger
 from ivr_consent.pbx.asterisk import channel as ch
 from ivr_consent.pbx.asterisk.hardened import AGIReplyTimeout, AGIStreamBroken, ScriptAGI
 from ivr_consent.pbx.asterisk.session import SessionRequest, SessionResponse, Summary, session
@@ -33,7 +32,7 @@ CONFIGURATION: Final = Path("/etc/ivr-consent/ivr-consent.toml")
 
 FILE_POLL_S: Final = 0.02
 
-log = structlog.get_logger()
+log = get_logger()
 
 
 def main() -> int:

@@ -15,12 +15,11 @@ from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import Final, Protocol, cast
 
-import structlog
-
 from ivr_consent.core.decision import CallContext
 from ivr_consent.core.errors import ConsentError
 from ivr_consent.core.flow import failed_decision
 from ivr_consent.core.steps import Decide, Failed, Note
+from ivr_consent.logs import get_logger
 from ivr_consent.pbx.asterisk import channel as ch
 from ivr_consent.pbx.asterisk.session import (
     UNKNOWN_LINE,
@@ -51,7 +50,7 @@ BACKLOG: Final = 512
 MAX_WRITE_BUFFER: Final = 16 * 1024
 """A peer that does not read: one command is at most 1000 bytes and waits for its reply, so more is never queued."""
 
-log = structlog.get_logger()
+log = get_logger()
 
 
 class Presses(Protocol):

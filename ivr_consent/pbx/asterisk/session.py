@@ -17,6 +17,7 @@ from typing import Final, Protocol
 from ivr_consent.core.decision import CallContext
 from ivr_consent.core.flow import Ending, Plan, consent_flow, refusal_flow
 from ivr_consent.core.steps import Decide, Failed, Granted, Logged, Note, Result, Step
+from ivr_consent.language import Clues, Rules
 from ivr_consent.pbx.asterisk import channel as ch
 from ivr_consent.pbx.asterisk.variables import CHECK_SCRIPT, CONSENT_SCRIPT, ENDED_ARGUMENT, ENDED_SCRIPT
 from ivr_consent.pbx.asterisk.wire import Environment
@@ -62,8 +63,12 @@ class Lines(Protocol):
         """Key of :func:`pseudonym`."""
         ...
 
-    def plan(self, line: str, language: str) -> Plan | str:
-        """How to ask on this line, beginning with the language closest to this one; or why it cannot be asked."""
+    def plan(self, line: str, clues: Clues) -> Plan | str:
+        """How to ask on this line, beginning in the language that the clues choose; or why it cannot be asked."""
+        ...
+
+    def language_by(self, line: str) -> Rules | None:
+        """What chooses the language on this line: of the clues, only what it looks at has to be asked for."""
         ...
 
 
@@ -140,15 +145,31 @@ def _gate(
     observe: Observer | None,
 ) -> Generator[SessionRequest, SessionResponse, Summary]:
     asked_for = arguments[0] if arguments else ""
-    plan = lines.plan(asked_for, environment.language)
-    known = plan != "unknown_line"
     restricted = int(environment.raw.get("agi_callingpres", "0") or "0") & PRESENTATION_RESTRICTED
-    subject = None if restricted else pseudonym(lines.pseudonym_key, environment.caller_number)
+    caller = None if restricted else environment.caller_number
+    plan = lines.plan(asked_for, (yield from _clues(environment, lines.language_by(asked_for), caller, channel)))
+    known = plan != "unknown_line"
+    if plan == "no_language" and channel.ended:
+        plan = channel.why_ended()  # a clue may be missing because the switch was gone before it could tell
+    subject = pseudonym(lines.pseudonym_key, caller)
     call = _context(environment, lines, call_id, asked_for if known else UNKNOWN_LINE, subject)
     yield from channel.announce(call_id)
     flow = refusal_flow(call, plan) if isinstance(plan, str) else consent_flow(plan, call)
     ending = yield from _conduct(flow, channel, observe)
     return _summary(call, ending)
+
+
+def _clues(
+    environment: Environment, rules: Rules | None, caller: str | None, channel: ch.Channel
+) -> Generator[ch.Request, ch.Response, Clues]:
+    """What the language is chosen by. All of it may be the caller's own words: it is looked up, and kept nowhere."""
+    dialled = environment.raw["agi_dnid"]
+    header = ""
+    if dialled == "unknown":
+        dialled = (yield from channel.dialled()) if rules is not None and "dialled" in rules.order else ""
+    if rules is not None and rules.header is not None:
+        header = yield from channel.header(rules.header)
+    return Clues(environment.language, dialled, caller, header)
 
 
 def _context(environment: Environment, lines: Lines, call_id: str, line: str, subject: str | None) -> CallContext:

@@ -550,11 +550,11 @@ async def test_a_wrong_configuration_leaves_the_old_one_in_force(tmp_path: Path,
     await service.start()
     await asyncio.sleep(0)  # let its tasks begin: one cancelled before that leaves a coroutine nobody awaited
     try:
-        service.settings = settings
+        service.settings = settings.model_copy(update={"source": path})
         before = service.server.lines
         path.write_text(text)
-        assert service.reload(path) is taken
-        assert (service.server.lines is not before) is taken
+        assert (await service.reload())["ok"] is taken
+        assert (service.server.lines.configuration_sha256 != before.configuration_sha256) is taken
         assert service.settings.lines["support"].retention_days == (60 if taken else 30)
     finally:
         await service.stop(0)

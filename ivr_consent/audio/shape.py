@@ -1,0 +1,166 @@
+"""From speech to files: silence round it, one loudness, the telephone band, every format, in one run of ffmpeg."""
+
+from __future__ import annotations
+
+import math
+import threading
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from ivr_consent.audio import ffmpeg
+from ivr_consent.audio.formats import FORMATS, FRAME, RATE
+from ivr_consent.audio.measure import METER, SILENCE_LUFS, Profile, Samples, metered, peak, profiles, samples_of
+from ivr_consent.audio.phrases import Body
+from ivr_consent.core.errors import AudioError
+
+TARGET_LUFS = -20.0
+"""Loudness of every prompt.
+
+About that of a person who speaks clearly into a telephone, so that nobody turns the volume up for a prompt and is
+shouted at by the agent. The voices of espeak-ng reach it with 3 or 4 dB taken off their highest peaks, which is not
+heard; much louder, and the limiter would be.
+"""
+
+PEAK_DBFS = -3.0
+"""No sample is higher: room for the coding noise of G.711 and for what a codec on the way adds."""
+
+LEAD_MS = 90  # silence before speech: the switch's jitter buffer and the caller's handset swallow a beginning
+TAIL_MS = 100
+MIN_LEAD_MS, MIN_TAIL_MS = 60, 40  # where speech itself begins or ends so softly that it is part of the silence
+
+_LIMIT_DBFS = 20 * math.log10(ffmpeg.LIMIT_AT)  # where the limiter begins
+_CLOSE_LU = 0.3
+_FAR_LU = 1.0
+_RUNS = 4
+_SOFT_DBFS = -38.0  # peaks lower than that are lost in the noise of a telephone line
+_MAX_LIMITING = 10.0  # dB: what is pressed further than that is distorted
+
+
+@dataclass(frozen=True, slots=True)
+class Shaped:
+    """What was written: samples at 8 kHz, the sound at 8 kHz, its loudness in LUFS and peak in dBFS."""
+
+    samples: int
+    master: Samples
+    loudness: float
+    peak: float
+    parts: tuple[tuple[int, int], ...]
+
+
+def shape(body: Body, formats: Sequence[str], work: Path, stop: threading.Event | None = None) -> Shaped:
+    """Write every format of a prompt into ``work``, under its final name.
+
+    Raises :class:`AudioError` when it cannot be brought to the target loudness within the peak limit.
+    """
+    bands = sorted({FORMATS[form].band for form in formats} | {"narrow"})
+    expected = profiles(samples_of(body.pcm), body.rate, bands)
+    if expected["narrow"].loudness() <= SILENCE_LUFS:
+        raise AudioError("nothing is left of it in the telephone band, 200 to 3400 Hz. Use another voice or recording")
+    gains = {band: _first_gain(profile) for band, profile in expected.items()}
+    lead, tail = (bytes(2 * (body.rate * ms // 1000)) for ms in _silences(expected["narrow"], gains["narrow"]))
+    pcm = lead + body.pcm + tail
+    samples = math.ceil(len(pcm) // 2 * RATE / body.rate / FRAME) * FRAME
+    job = _Job(pcm, body.rate, samples, tuple(formats), work, stop)
+    master, loudness = _levelled(job, expected, gains)
+    highest = peak(master)
+    if highest > PEAK_DBFS or len(master) != samples:
+        raise AudioError(
+            f"ffmpeg wrote {len(master)} samples with peaks of {highest:.1f} dBFS where {samples} and at most "
+            f"{PEAK_DBFS:g} belong. Use the distribution's: {ffmpeg.INSTALL_FFMPEG}"
+        )
+    offset = len(lead) // 2
+    parts = tuple(
+        (round((begin + offset) * RATE / body.rate), round((end + offset) * RATE / body.rate))
+        for begin, end in body.parts
+    )
+    return Shaped(samples, master, loudness, highest, parts)
+
+
+@dataclass(frozen=True, slots=True)
+class _Job:
+    """What is written: 16-bit mono PCM, as a sound of so many samples at 8 kHz."""
+
+    pcm: bytes
+    rate: int
+    samples: int
+    formats: tuple[str, ...]
+    work: Path
+    stop: threading.Event | None
+
+
+def _levelled(job: _Job, expected: Mapping[str, Profile], gains: Mapping[str, float]) -> tuple[Samples, float]:
+    """Write the files until each band measures the target; returns the sound at 8 kHz and its loudness."""
+    for _ in range(_RUNS):
+        for band, profile in expected.items():
+            # not for the limiter to hide: the voice may be fine, but a click in it is not
+            if profile.peak + gains[band] > _LIMIT_DBFS + _MAX_LIMITING:
+                raise AudioError(
+                    f"single peaks are {profile.peak - profile.loudness():.0f} dB above its loudness, so it cannot be "
+                    "made loud enough. Remove clicks and knocks from the recording, or use another voice"
+                )
+        master = _encode(job, gains)
+        found = {band: metered((job.work / f"{band}.r128").read_text()) for band in gains}
+        if all(abs(TARGET_LUFS - value) <= _CLOSE_LU for value in found.values()):
+            break
+        gains = {band: gain + TARGET_LUFS - found[band] for band, gain in gains.items()}
+    for band, value in found.items():
+        (job.work / f"{band}.r128").unlink()
+        if abs(TARGET_LUFS - value) > _FAR_LU:
+            raise AudioError(
+                f"its loudness stays at {value:.1f} LUFS where {TARGET_LUFS:g} belong. Use another voice, or record it "
+                "more evenly"
+            )
+    return master, found["narrow"]
+
+
+def _silences(profile: Profile, gain: float) -> tuple[int, int]:
+    """Milliseconds of silence before and after: shorter where the speech fades in or out, as an s does by telephone."""
+    loud = profile.louder_than(_SOFT_DBFS - gain)
+    before, after = (loud[0], len(profile.peaks) - 1 - loud[1]) if loud else (0, 0)
+    return max(LEAD_MS - before, MIN_LEAD_MS), max(TAIL_MS - after, MIN_TAIL_MS)
+
+
+def _first_gain(profile: Profile) -> float:
+    """The gain in dB with which a sound is going to have the target loudness."""
+    gain = 0.0
+    for _ in range(3):
+        gain += TARGET_LUFS - profile.loudness(gain)
+    return gain
+
+
+def _encode(job: _Job, gains: Mapping[str, float]) -> Samples:
+    """One run of ffmpeg writes all formats and measures each band; returns the sound at 8 kHz."""
+    graph = [f"[0:a]aformat=sample_fmts=fltp,asplit={len(gains)}" + "".join(f"[in-{band}]" for band in gains)]
+    options: list[str] = []
+    for band, gain in gains.items():
+        members = [form for form in job.formats if FORMATS[form].band == band]
+        outputs = [f"meter-{band}", *members, *(["master"] if band == "narrow" else [])]
+        chain = _chain(band, gain, job.samples)
+        graph.append(f"[in-{band}]{chain},asplit={len(outputs)}" + "".join(f"[{name}]" for name in outputs))
+        graph.append(f"[meter-{band}]{METER}{band}.r128,anullsink")
+        for form in members:
+            made = FORMATS[form]
+            # -bitexact: no tag with the encoder's name, hence the plain header, and the same bytes on every build
+            options += ["-map", f"[{form}]", "-map_metadata", "-1", "-bitexact", "-c:a", made.encoder]
+            options += ["-ar", str(made.rate), "-f", made.muxer, f"file:{made.file}"]
+    options += ["-map", "[master]", "-f", "s16le", "pipe:1"]
+    command = [*ffmpeg.pcm_input(job.rate), "-filter_complex", ";".join(graph), *options]
+    return samples_of(ffmpeg.run(command, job.pcm, stop=job.stop, folder=job.work))
+
+
+def _chain(band: str, gain: float, samples: int) -> str:
+    """Filters of one band; the gain is applied where floating point cannot clip."""
+    to_rate = {
+        "narrow": f"{ffmpeg.WIDE},{ffmpeg.NARROW}",
+        "wide": ffmpeg.WIDE,
+        "full": "aresample=48000:filter_size=64",
+    }
+    factor = {"narrow": 1, "wide": 2, "full": 6}[band]
+    delay = ffmpeg.LIMIT_DELAY_MS * RATE // 1000 * factor
+    length = samples * factor
+    return (
+        f"volume={gain:.3f}dB:precision=float,{to_rate[band]},apad=whole_len={length + delay},{ffmpeg.LIMIT},"
+        # what the limiter delays is cut off again, so that every part is where its mark says
+        f"atrim=start_sample={delay}:end_sample={length + delay},asetpts=PTS-STARTPTS"
+    )

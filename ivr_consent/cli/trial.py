@@ -1,0 +1,119 @@
+"""``ivr-consent call LINE --draft --phone``: a draft, heard on the administrator's own telephone.
+
+A server of its own, for one call, on a port of its own that only the dialplan's context ``ivr-consent-draft`` asks: no
+caller can come to it, and while this does not run that context hangs up. Nothing is logged and nothing is recorded.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from ivr_consent.cli.terminal import say
+from ivr_consent.core.errors import ConsentError
+
+if TYPE_CHECKING:
+    from ivr_consent.core.steps import Result, Step
+    from ivr_consent.site import Site
+
+POLL_S: Final = 0.1
+CALL_S: Final = 1800.0
+"""However long the notice and however often it is repeated: a trial ends."""
+
+
+class _Trial:
+    """What is shown of the call, as it goes."""
+
+    def __init__(self, *, quiet: bool) -> None:
+        self.quiet = quiet
+        self.steps = 0
+        self.outcome = ""
+        self.reason = ""
+        self.heard: list[str] = []
+
+    def observe(self, step: Step, result: Result | None) -> None:
+        from ivr_consent.core import steps  # noqa: PLC0415 - loaded already when this runs
+
+        self.steps += 1
+        if result is None:
+            if isinstance(step, steps.Play):
+                self.heard.append(step.prompt.id)
+                self._say(f"[{step.prompt.id}] {step.prompt.text}")
+            elif isinstance(step, steps.Ask):
+                self._say("... the choice window opens")
+            elif isinstance(step, steps.Route):
+                self.outcome, self.reason = step.outcome, step.reason
+            return
+        match result:
+            case steps.Pressed():
+                self._say(f"    << key {result.key}")
+            case steps.TimedOut():
+                self._say("    << silence")
+            case steps.Gone():
+                self.outcome = self.outcome or "abandoned"
+                self._say("    << you hung up")
+            case steps.Failed():
+                self.outcome, self.reason = "failed", result.reason
+                self._say(f"    << failed: {result.reason}")
+
+    def _say(self, text: str) -> None:
+        if not self.quiet:
+            say(text)
+
+
+def try_on_telephone(site: Site, line: str, wait_s: float, *, quiet: bool) -> dict[str, Any]:
+    """Wait for one call and play the draft to it. Raises :class:`ConsentError` when none comes."""
+    return asyncio.run(_try(site, line, wait_s, quiet=quiet))
+
+
+async def _try(site: Site, line: str, wait_s: float, *, quiet: bool) -> dict[str, Any]:
+    from ivr_consent.pbx.asterisk.server import Server  # noqa: PLC0415 - no other option of this verb needs it
+    from ivr_consent.store.ledger import Ledger  # noqa: PLC0415
+
+    loop = asyncio.get_running_loop()
+    stop = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop.set)
+    listen = site.settings.server
+    trial = _Trial(quiet=quiet)
+    with tempfile.TemporaryDirectory(prefix="ivr-consent-") as aside:
+        # A trial decides nothing; only a call that asks for another line is refused, into a log that is thrown away.
+        ledger = Ledger(Path(aside) / "log.db", dispatch=lambda calls: _soon(loop, calls))
+        server = Server(site, ledger, allow=tuple(listen.allow), max_calls=1, observe=trial.observe)
+        try:
+            await server.start(listen.listen, listen.draft_port)
+            if not quiet:
+                say(f"waiting for a call from your telephone, for {wait_s:.0f} s; Ctrl-C ends it. In your dialplan,")
+                say("in a context that only your own telephones reach:")
+                say(f"    exten => 9900,1,Gosub(ivr-consent-draft,s,1({line}))")
+            called = await _until(lambda: trial.steps > 0, stop, wait_s)
+            if called:
+                await _until(lambda: not server.calls, stop, CALL_S)
+        finally:
+            await server.stop(0.0)
+            await asyncio.to_thread(ledger.close)
+    if not called:
+        raise ConsentError(
+            f"no call came within {wait_s:.0f} s; see that your telephone reaches the context ivr-consent-draft, "
+            f"and that it asks port {listen.draft_port}: ivr-consent dialplan"
+        )
+    return {"outcome": trial.outcome, "reason": trial.reason, "heard": trial.heard}
+
+
+def _soon(loop: asyncio.AbstractEventLoop, callbacks: list[Any]) -> None:
+    for callback in callbacks:
+        loop.call_soon_threadsafe(callback)
+
+
+async def _until(condition: Any, stop: asyncio.Event, deadline_s: float) -> bool:
+    """Whether it came true before the deadline and before we were told to stop."""
+    loop = asyncio.get_running_loop()
+    end = loop.time() + deadline_s
+    while not condition():
+        if stop.is_set() or loop.time() > end:
+            return False
+        await asyncio.sleep(POLL_S)
+    return True
