@@ -17,6 +17,7 @@ from typing import Any, Final
 
 from ivr_consent.config import Settings
 from ivr_consent.core.errors import ConsentError
+from ivr_consent.logs import get_logger
 
 MAX_QUESTION: Final = 64
 MAX_ANSWER: Final = 4 * 1024 * 1024
@@ -33,11 +34,6 @@ def socket_path(settings: Settings) -> Path:
     return log.with_name(f"{log.name}.control")
 
 
-def _address(directory: int, path: Path) -> str:
-    # The address of a Unix socket has 108 bytes: through the open directory any path fits.
-    return f"/proc/self/fd/{directory}/{path.name}"
-
-
 class Control:
     """The service's end."""
 
@@ -45,45 +41,59 @@ class Control:
         self._path = path
         self._answer = answer
         self._server: asyncio.Server | None = None
+        self._inode = 0
 
     async def start(self) -> None:
         """Listen; what an earlier service left behind is replaced. Raises :class:`ConsentError`."""
         listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
+        name = f".control-{os.getpid()}"
         try:
             directory = os.open(self._path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
             try:
-                self._path.unlink(missing_ok=True)
+                # An address has 108 bytes: through the open directory and under a short name any path fits.
+                with contextlib.suppress(FileNotFoundError):
+                    os.unlink(name, dir_fd=directory)
                 before = os.umask(0o177)
                 try:
-                    listener.bind(_address(directory, self._path))
+                    listener.bind(f"/proc/self/fd/{directory}/{name}")
                 finally:
                     os.umask(before)
+                self._inode = os.stat(name, dir_fd=directory).st_ino
+                os.rename(name, self._path.name, src_dir_fd=directory, dst_dir_fd=directory)
+                self._server = await asyncio.start_unix_server(self._serve, sock=listener, limit=MAX_QUESTION)
             finally:
                 os.close(directory)
         except OSError as error:
             listener.close()
+            with contextlib.suppress(OSError):
+                self._path.with_name(name).unlink()
             raise ConsentError(
                 f"{self._path}: the control socket cannot be made ({error.strerror}); see who may write there"
             ) from None
-        self._server = await asyncio.start_unix_server(self._serve, sock=listener)
 
     async def stop(self) -> None:
         """Stop listening."""
         if self._server is not None:
             self._server.close()
-            self._path.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                if self._path.lstat().st_ino == self._inode:  # not one that has taken our place
+                    self._path.unlink()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             async with asyncio.timeout(QUESTION_S):
                 question = await reader.readline()
-            if question.endswith(b"\n") and len(question) <= MAX_QUESTION:
+        except (OSError, TimeoutError, ValueError):
+            question = b""  # who asks says nothing, or too much
+        try:
+            if question.endswith(b"\n"):
                 answer = await self._answer(question.decode("ascii", "replace").strip())
                 writer.write(json.dumps(answer).encode() + b"\n")
-                async with asyncio.timeout(QUESTION_S):
-                    await writer.drain()
-        except (OSError, TimeoutError, ValueError):
-            pass  # who asked does not listen any more
+                with contextlib.suppress(OSError, TimeoutError):  # who asked does not listen any more
+                    async with asyncio.timeout(QUESTION_S):
+                        await writer.drain()
+        except Exception:  # noqa: BLE001 - the root of a task: who asked is told by the closed connection
+            get_logger().exception("question_failed")
         finally:
             writer.close()
 
@@ -91,30 +101,27 @@ class Control:
 def ask(settings: Settings, question: str) -> dict[str, Any]:
     """Ask the running service. Raises :class:`ConsentError` when there is none, or it does not answer."""
     path = socket_path(settings)
-    try:
-        directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    except OSError as error:
-        raise _not_running(path, error) from None
     link = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
     with contextlib.closing(link):
         try:
             link.settimeout(QUESTION_S)
+            found = os.open(path, os.O_PATH | os.O_CLOEXEC)
             try:
-                link.connect(_address(directory, path))
+                link.connect(f"/proc/self/fd/{found}")  # an address has 108 bytes
             finally:
-                os.close(directory)
+                os.close(found)
             link.settimeout(ANSWER_S)
             link.sendall(question.encode() + b"\n")
             with link.makefile("rb") as stream:
                 line = stream.readline(MAX_ANSWER)
             answer = json.loads(line)
-        except TimeoutError:
+        except (TimeoutError, BlockingIOError):  # the latter: more are waiting than it lets wait
             raise ConsentError(
                 f"the service does not answer on {path}; see its log: journalctl -u ivr-consent"
             ) from None
         except OSError as error:
             raise _not_running(path, error) from None
-        except ValueError:
+        except (ValueError, RecursionError):
             raise ConsentError(f"the service closed {path} without an answer; see its log") from None
     if not isinstance(answer, dict):
         raise ConsentError(f"what answers on {path} is not ivr-consent")

@@ -48,6 +48,7 @@ _NUMBER_TOKENS = 7  # "three hundred and twenty-five" has five
 _SENTENCE_END = re.compile(r"(?<=;)\s+|(?<=[.?!])\s+(?![a-zß-öø-ÿąćęłńóśźż])")
 _STRAIGHT = str.maketrans("’‘ʼ´`\u00a0\u202f\u2009\u2010\u2011–—", "'''''   ----")
 _DIGITS_BEFORE = re.compile(r"(?:(?<![\w.,])|(?<=\())(\d[\d.,]*)(?::\w+)?\)?[ -]$")
+_FIRST_WORD = re.compile(r"\w+")
 _DIGIT = re.compile(r"[\d*#]")
 _ALONE = r"(?<![\w+*#.,:/-])(?<!\d )(?P<key>\d|\*|#)(?![\w*#]|[.,:/-]\d| \d)"
 
@@ -180,10 +181,10 @@ class Lexicon:
 
     @cached_property
     def spares(self) -> re.Pattern[str]:
-        """A negation shortly before."""
+        """A negation shortly before the word that a text ends with."""
         of = self.words
         # no comma in between: behind one, the negation of the clause before no longer holds
-        return re.compile(rf"\b(?:{of.negation})(?: (?!(?:{of.subject})\b)[\w'-]+){{0,{_SPARED_WORDS}}}[ '-]$")
+        return re.compile(rf"\b(?:{of.negation})(?: (?!(?:{of.subject})\b)[\w'-]+){{0,{_SPARED_WORDS}}}[ '-]\w+$")
 
     @cached_property
     def one(self) -> re.Pattern[str]:
@@ -286,7 +287,7 @@ def read(language: str, text: str) -> Reading:
                 presses = True
             elif tag in KINDS:
                 kind: Kind = tag
-                if _holds(of, kind, small, match.start()):
+                if _holds(of, kind, small, match):
                     phrases[Phrase(kind, shown[match.start() : match.end()])] = None
             else:
                 period = _period(of, small, shown, tag, match)
@@ -296,11 +297,12 @@ def read(language: str, text: str) -> Reading:
     return Reading(tuple(phrases), tuple(periods), tuple(keys))
 
 
-def _holds(of: Lexicon, kind: Kind, small: str, begin: int) -> bool:
+def _holds(of: Lexicon, kind: Kind, small: str, match: re.Match[str]) -> bool:
     """Whether a phrase means what it says: a question asks for leave, and a negation turns it round."""
     if kind == "modal" and small.endswith("?"):
         return False
-    return kind not in SPARED or of.spares.search(small[:begin]) is None
+    first = _FIRST_WORD.match(match[0])
+    return kind not in SPARED or first is None or of.spares.search(small[: match.start() + first.end()]) is None
 
 
 def _period(of: Lexicon, small: str, shown: str, tag: str, match: re.Match[str]) -> Period | None:
@@ -322,7 +324,7 @@ def _number_before(of: Lexicon, small: str, end: int, unit: Unit) -> tuple[int |
     if digits:
         return int(re.sub(r"\D", "", digits[1])), digits.start(1)
     tokens = list(re.finditer(r"[^\s-]+", before))[-_NUMBER_TOKENS:]
-    if not tokens or not before.endswith((" ", "-")) or not tokens[-1][0][-1].isalpha():
+    if not tokens or not before.endswith((" ", "-")) or not tokens[-1][0].rstrip(")")[-1:].isalpha():
         return 0, end
     one = of.one.search(before) if unit != "day" else None
     if one:
@@ -339,8 +341,12 @@ def _number_before(of: Lexicon, small: str, end: int, unit: Unit) -> tuple[int |
 
 def _keys(of: Lexicon, small: str, shown: str) -> Iterator[Named]:
     patterns = of.digit_keys if _DIGIT.search(small) else ()
+    told: set[int] = set()
     for pattern in (*patterns, of.spelled_keys):
         for match in pattern.finditer(small):
             name = str(match.lastgroup)
+            if match.end(name) in told:
+                continue
+            told.add(match.end(name))
             key = match["key"] if name == "key" else KEYS[int(name[1:])]
             yield Named(key, shown[match.start() : match.end()])

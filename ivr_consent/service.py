@@ -82,6 +82,12 @@ class Service:
         """As it was loaded; the server's ``lines`` are this site, less what has been found damaged since."""
         self._observe = observe
         self._damaged: dict[str, LineState] = {}
+        """Lines that were ready and are not asked on: a sound differs, or may differ since its folder changed."""
+        self._barred: dict[str, LineState] = {}
+        """Lines that the last reload found damaged otherwise: only another reload can tell that they are whole."""
+        self._touched: set[Path | None] = set()
+        """Folders in which something changed since they were last compared; ``None`` stands for all."""
+        self._comparing = False
         self._reloading = asyncio.Lock()
         self._watch: FolderWatch | None = None
         self._control: Control | None = None
@@ -120,14 +126,15 @@ class Service:
             finish=self._finish,
             observe=self._observe,
         )
-        await self._server.start(settings.server.listen, settings.server.port)
-        self._control = Control(socket_path(settings), self._answer)
-        await self._control.start()
         self._watch = FolderWatch(self._changed)
         if self._watch.descriptor >= 0:
             loop.add_reader(self._watch.descriptor, self._watch.read)
-        self._take_up(self.site)
-        self._spawn(self._sweep())
+        async with self._reloading:
+            self._take_up(self.site, await self._once_more(self.site))
+        await self._server.start(settings.server.listen, settings.server.port)
+        self._control = Control(socket_path(settings), self._answer)
+        await self._control.start()
+        self._spawn(self._sweep(), "sweep_failed")
 
     # --- what is in force --------------------------------------------------------------------------------------------
 
@@ -138,37 +145,52 @@ class Service:
         under way keep what they have. The answer is for the command line: ``ok``, ``problems``, ``lines``.
         """
         async with self._reloading:
+            self._hear()
+            touched, self._touched = self._touched, set()  # all is read below
+            before = self.site
             try:
-                settings = await asyncio.to_thread(config.load, self.settings.source)
-                site = await asyncio.to_thread(load_site, settings)
-            except ConsentError as error:
-                return self._refuse(error.problems if isinstance(error, ConfigurationError) else (_problem(error),))
-            for part in ("server", "manager", "log", "recordings"):
-                if getattr(settings, part) != getattr(self.settings, part):
-                    remedy = "restart it: systemctl restart ivr-consent"
-                    return self._refuse((Problem(f"[{part}]", "has changed; that needs a restart", remedy),))
-            damaged = [state for state in site.states.values() if state.damaged]
-            # What is on disk is not what was published: a line may not go on with what it has in memory either.
-            self._damaged |= {state.name: state for state in damaged if state.name in self.site.states}
-            self.server.lines = self.site.with_states(self._damaged.values())
-            lost = [
-                state
-                for state in site.states.values()
-                if state.problems and not state.damaged and self._ready(state.name)
-            ]
-            if lost or damaged:
-                return self._refuse(tuple(problem for state in (*damaged, *lost) for problem in state.problems))
-            self._take_up(site)
-            log.info("reloaded", lines=len(site.states), configuration=site.configuration_sha256[:16])
-            return {"ok": True, "problems": [problem.plain() for problem in site.problems()], "lines": self._lines()}
+                return await self._reload()
+            finally:
+                if self.site is before:
+                    self._touched |= touched  # still to be compared
+
+    async def _reload(self) -> dict[str, Any]:
+        try:
+            settings = await asyncio.to_thread(config.load, self.settings.source)
+            site = await asyncio.to_thread(load_site, settings)
+        except ConsentError as error:
+            return self._refuse(error.problems if isinstance(error, ConfigurationError) else (_problem(error),))
+        for part in ("server", "manager", "log", "recordings"):
+            if getattr(settings, part) != getattr(self.settings, part):
+                remedy = "restart it: systemctl restart ivr-consent"
+                return self._refuse((Problem(f"[{part}]", "has changed; that needs a restart", remedy),))
+        late = await self._once_more(site)
+        states = (site.with_states(late)).states.values()
+        damaged = [state for state in states if state.damaged and self._ready(state.name)]
+        # What is on disk is not what was published: a line may not go on with what it has in memory either.
+        self._barred = {state.name: state for state in damaged if not self._in_force(state)}
+        self._damaged |= {state.name: state for state in damaged if self._in_force(state)}
+        lost = [state for state in states if state.problems and not state.damaged and self._ready(state.name)]
+        if lost or damaged:
+            self._show()
+            return self._refuse(tuple(problem for state in (*damaged, *lost) for problem in state.problems))
+        self._take_up(site, late)
+        log.info("reloaded", lines=len(site.states), configuration=site.configuration_sha256[:16])
+        problems = [problem for state in states for problem in state.problems]
+        return {"ok": True, "problems": [problem.plain() for problem in problems], "lines": self._lines()}
 
     def reload_soon(self) -> None:
         """Reload on a signal: what came of it is in the log."""
-        self._spawn(self.reload())
+        self._spawn(self.reload(), "reload_refused")
 
     def _ready(self, line: str) -> bool:
         state = self.site.states.get(line)
         return state is not None and bool(state.plans)
+
+    def _in_force(self, state: LineState) -> bool:
+        """Whether it is a state of the very version that is in force."""
+        now = self.site.states[state.name].manifest
+        return state.manifest is not None and now is not None and state.manifest.sha256 == now.sha256
 
     def _refuse(self, problems: tuple[Problem, ...]) -> dict[str, Any]:
         for problem in problems:
@@ -180,48 +202,89 @@ class Service:
         assert isinstance(lines, Site)
         return {name: {"ready": bool(state.plans), "version": state.version} for name, state in lines.states.items()}
 
-    def _take_up(self, site: Site) -> None:
-        """Let a site be in force from the next call on."""
+    async def _once_more(self, site: Site) -> list[LineState]:
+        """The lines of a site that have been damaged since it was read.
+
+        Read again now that the kernel tells: a byte may have changed before its folder was watched.
+        """
+        self._watch_folders(self.site, site)
+        ready = [state for state in site.states.values() if state.plans]
+        return [state for state in await asyncio.to_thread(recheck, site.settings, ready) if state.damaged]
+
+    def _take_up(self, site: Site, damaged: Iterable[LineState]) -> None:
+        """Let a site be in force from the next call on, without the lines that have been damaged since it was read."""
+        self._hear()
         self.settings, self.site = site.settings, site
-        self._damaged = {}
-        self.server.lines = site
-        # Once more, now that the kernel tells: a byte may have changed since it was read, before its folder was watched
-        self._spawn(self._compare(site.states))
+        self._barred = {}
+        self._damaged = {state.name: state for state in damaged}
+        for folder in tuple(self._touched):
+            self._changed(folder)
+        self._show()
         for problem in site.problems():
             log.warning("line_not_ready", problem=str(problem))
+        for state in self._damaged.values():
+            self._say_damaged(state)
 
-    def _watch_folders(self) -> None:
+    def _show(self) -> None:
+        """Let the next call see what is in force."""
+        if self._server is not None:
+            self._server.lines = self.site.with_states((*self._damaged.values(), *self._barred.values()))
+
+    def _say_damaged(self, state: LineState) -> None:
+        for problem in state.problems:
+            log.error("line_damaged", line=state.name, problem=str(problem))
+
+    def _watch_folders(self, *sites: Site) -> None:
         if self._watch is not None:
-            self._watch.set({folder for state in self.site.states.values() for folder in state.folders})
+            self._watch.set({folder for site in sites for state in site.states.values() for folder in state.folders})
+
+    def _hear(self) -> None:
+        """What the kernel has to tell, now rather than in a moment."""
+        if self._watch is not None and self._watch.descriptor >= 0:
+            self._watch.read()
 
     def _changed(self, folder: Path | None) -> None:
         """Something changed where published sounds are: its lines go unrecorded until every byte has been compared."""
-        names = [name for name, state in self.site.states.items() if folder is None or folder in state.folders]
-        suspects = [self.site.states[name] for name in names if name not in self._damaged]
-        found = "a published sound has changed on disk"
+        self._touched.add(folder)
+        suspects = [
+            state
+            for state in self.site.states.values()
+            if state.plans and state.name not in self._damaged and (folder is None or folder in state.folders)
+        ]
         for state in suspects:
+            found = "a published sound has changed on disk"
             problem = Problem(f"line {state.name}", found, "see the next lines of this log")
             self._damaged[state.name] = dataclasses.replace(state, plans={}, problems=(problem,), damaged=True)
-        self.server.lines = self.site.with_states(self._damaged.values())
-        self._spawn(self._compare(names))
+        if suspects:
+            self._show()
+        if not self._comparing:  # one that waits its turn looks at this folder too
+            self._comparing = True
+            self._spawn(self._compare(), "sweep_failed")
 
-    async def _compare(self, names: Iterable[str]) -> None:
-        """Compare lines with their manifests, and let go on with what is whole."""
+    async def _compare(self, *, everything: bool = False) -> None:
+        """Compare lines with their manifests, and let go on with what is whole: those that were touched, or all."""
         async with self._reloading:
-            self._watch_folders()  # before the comparison: what changes from here on is told of
             site = self.site
-            states = [site.states[name] for name in names if name in site.states and site.states[name].plans]
+            self._comparing = False
+            self._watch_folders(site)  # before the comparison: what changes from here on is told of
+            touched, self._touched = self._touched, set()
+            states = [
+                state
+                for state in site.states.values()
+                if state.plans and (everything or None in touched or not touched.isdisjoint(state.folders))
+            ]
             compared = await asyncio.to_thread(recheck, site.settings, states)
+            self._hear()  # what has changed meanwhile
             for state in compared:
-                before = self._damaged.pop(state.name, None)
+                before = self._damaged.get(state.name)
                 if state.damaged:
                     self._damaged[state.name] = state
                     if before is None or before.problems != state.problems:
-                        for problem in state.problems:
-                            log.error("line_damaged", line=state.name, problem=str(problem))
-                elif before is not None:
+                        self._say_damaged(state)
+                elif before is not None and None not in self._touched and self._touched.isdisjoint(state.folders):
+                    del self._damaged[state.name]
                     log.info("line_whole_again", line=state.name)
-            self.server.lines = site.with_states(self._damaged.values())
+            self._show()
 
     async def _answer(self, question: str) -> dict[str, Any]:
         """What the command line asks of the running service."""
@@ -244,7 +307,7 @@ class Service:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        if self._watch is not None:
+        if self._watch is not None and self._watch.descriptor >= 0:
             asyncio.get_running_loop().remove_reader(self._watch.descriptor)
             self._watch.close()
         if self._link is not None:
@@ -254,11 +317,13 @@ class Service:
 
     def _finish(self, recording_id: str) -> None:
         assert self._ledger is not None
-        self._spawn(asyncio.to_thread(lifecycle.finish_ended, self._ledger, self.site.recordings, recording_id))
+        finishing = asyncio.to_thread(lifecycle.finish_ended, self._ledger, self.site.recordings, recording_id)
+        self._spawn(finishing, "recording_not_finished")
 
     async def _sweep(self) -> None:
         assert self._ledger is not None
-        expired = compared = time.monotonic() - EXPIRE_S
+        compared = time.monotonic()
+        expired = compared - EXPIRE_S
         while True:
             busy = {call.call_id for call in self.server.calls if call.call_id is not None}
             await self._guarded(lifecycle.sweep, self._ledger, self.site.recordings, busy)
@@ -266,11 +331,16 @@ class Service:
             if time.monotonic() - expired > EXPIRE_S:
                 expired = time.monotonic()
                 await self._guarded(lifecycle.expire, self._ledger, self.site.recordings)
-            # Where the kernel does not tell of every change, every round; else in case it could not see one.
-            if time.monotonic() - compared > (EXPIRE_S if self._watch is not None and self._watch.complete else 0):
-                compared = time.monotonic()
-                await self._compare(self.site.states)
             await asyncio.sleep(SWEEP_S)
+            # Where the kernel does not tell of every change, and while a line is out, every round; else in case it
+            # could not see one.
+            told = self._watch is not None and self._watch.complete and not self._damaged
+            if not told or time.monotonic() - compared > EXPIRE_S:
+                compared = time.monotonic()
+                try:
+                    await self._compare(everything=True)
+                except Exception:  # as below
+                    log.exception("sweep_failed")
 
     async def _guarded(self, work: Callable[..., object], *arguments: object) -> None:
         """One round of something that must go on for ever: whatever is wrong with it, the next round comes."""
@@ -279,12 +349,12 @@ class Service:
         except Exception:  # the root of a task: a full disk now must not end the retention of years
             log.exception("sweep_failed")
 
-    def _spawn(self, work: Coroutine[Any, Any, object]) -> None:
+    def _spawn(self, work: Coroutine[Any, Any, object], failed: str) -> None:
         async def guarded() -> None:
             try:
                 await work
             except Exception:  # the root of a task: the sweep tries again
-                log.exception("recording_not_finished")
+                log.exception(failed)
 
         def done(task: asyncio.Task[None]) -> None:
             self._tasks.discard(task)

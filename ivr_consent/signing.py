@@ -167,7 +167,7 @@ def verifier(private: Path) -> Verifier:
     except OSError as error:
         raise SignatureError(
             f"{path}: the public key of the notices cannot be read ({error.strerror}); "
-            "ivr-consent init makes it, else restore it from its copy"
+            "restore it from its copy, or make it from the private key: ivr-consent prompts build"
         ) from None
     except (ValueError, UnsupportedAlgorithm):
         raise SignatureError(f"{path}: not an Ed25519 public key in PEM; restore it from its copy") from None

@@ -19,16 +19,14 @@ from ivr_consent.core.errors import Problem
 from ivr_consent.core.notice import Notice, Script
 from ivr_consent.lexicon import OWN_DAYS, Kind, Lexicon, lexicon, read, sentences, straight
 from ivr_consent.lexicons import authorities
+from ivr_consent.lexicons.alike import ALIKE, KEY, difference, unlike
 from ivr_consent.lexicons.letters import strangers
 
 QUOTED: Final = 60
 """Characters of a text that a problem quotes."""
 
-ALIKE: Final = 0.30
-"""Of its letters, by which the longer of yes and no may differ: beyond it the sound cannot be evened either."""
 NEARLY_ALIKE: Final = 0.15
-ANSWER_LETTERS: Final = 2
-"""Letters that the words for yes and no themselves differ by: such a difference is never told."""
+"""Of its letters, by which the longer of yes and no may differ without advice."""
 
 LONGEST_S: Final = 75.0
 """Up to the end of the first question; few listen longer, and who does not hears no question."""
@@ -56,14 +54,12 @@ FINDINGS: Final[Mapping[Kind, tuple[str, str]]] = {
     ),
 }
 
+_RECIPIENTS = "{recipients}"
 _LEFT_OVER = re.compile(
     r"[{}]|(?<!\w)(?:TODO|FIXME|TBD|TBC)(?!\w)|(?<!\w)[xX]{3,}(?!\w)|[Ll]orem [Ii]psum|[\[<][^\[\]<>]{0,60}[\]>]|\?\?+"
 )
-_KEY = re.compile(r"(?<![\w+])[0-9*#](?!\w)")
-_CAPITALS = re.compile(r"(?<!\w)[^\W\d_]{3,}(?!\w)")
 _WORDS = re.compile(r"[^\W_]+(?:['-][^\W_]+)*|\{\w+\}")
 _CLAUSE_END = re.compile(r"(?<=[.?!;:])\s+")
-_END_MARK = re.compile(r"[.?!]+(?=\s|$)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,13 +160,22 @@ def quoted(text: str) -> str:
 def _phrases(of: _Checked) -> Iterator[Problem]:
     for text in of.texts:
         phrases = read(of.script.language, text.written).phrases
-        if "{recipients}" in text.written:
+        if _RECIPIENTS in text.written:
             # the one fact that is a phrase and no name: "the agent and, where necessary, partners"
-            spoken = read(of.script.language, text.spoken).phrases
-            phrases += tuple(p for p in spoken if p.kind in ("vague", "modal") and p not in phrases)
+            named = read(of.script.language, _recipients(text.written, text.spoken)).phrases
+            phrases += tuple(phrase for phrase in named if phrase.kind in ("vague", "modal"))
         for phrase in phrases:
             title, remedy = FINDINGS[phrase.kind]
             yield of.problem(text.prompt, f"{title}: {quoted(phrase.quote)}", remedy)
+
+
+@lru_cache(maxsize=1024)
+def _recipients(written: str, spoken: str) -> str:
+    """What stands in place of the recipients' placeholder."""
+    parts = [re.escape(part) for part in re.split(r"\{(?!recipients\})\w+\}", written)]
+    pattern = ".+?".join(parts).replace(re.escape(_RECIPIENTS), "(.+)", 1).replace(re.escape(_RECIPIENTS), ".+")
+    found = re.fullmatch(pattern, spoken, re.DOTALL)
+    return found[1] if found else ""
 
 
 def _left_over(of: _Checked) -> Iterator[Problem]:
@@ -185,7 +190,7 @@ def _left_over_in(spoken: str) -> str | None:
     found = _LEFT_OVER.search(spoken)
     if found is not None:
         return found[0] if len(found[0]) > 1 else spoken[max(0, found.start() - 20) : found.end() + 20]
-    return None if any(map(str.isalpha, spoken)) else spoken
+    return None if any(map(str.isalnum, spoken)) else spoken
 
 
 def _letters(of: _Checked) -> Iterator[Problem]:
@@ -217,9 +222,14 @@ def _days(of: _Checked) -> Iterator[Problem]:
 
 
 def _says_days(language: str, written: str, days: int) -> bool:
-    if OWN_DAYS in written or re.search(rf"(?<![\w.,]){days}(?![\w]|[.,]\d)", written):
+    if OWN_DAYS in written:
         return True
-    return any(period.unit == "day" and period.number == days for period in read(language, written).periods)
+    periods = read(language, written).periods
+    if any(period.unit == "day" and period.number == days for period in periods):
+        return True
+    # a word for days that is not known: the number alone will do, unless it counts something else
+    other = any(period.number == days for period in periods)
+    return not other and re.search(rf"(?<![\w.,]){days}(?![\w]|[.,]\d)", written) is not None
 
 
 def _keys(of: _Checked) -> Iterator[Problem]:
@@ -272,7 +282,7 @@ def _authority(of: _Checked) -> Iterator[Problem]:
 def _usual(of: _Checked) -> str:
     if of.words is None:
         return "give its official name"
-    return "usual is " + " or ".join(quoted(name) for name in of.words.words.authorities)
+    return "usual is " + " or ".join(f'"{name}"' for name in of.words.words.authorities)
 
 
 # --- yes and no -------------------------------------------------------------------------------------------------------
@@ -283,14 +293,14 @@ def _choice(of: _Checked) -> Iterator[Problem]:
     if yes is None or no is None:
         return
     for text, own, other in ((yes, "yes", "no"), (no, "no", "yes")):
-        named = _KEY.findall(text.spoken)
+        named = KEY.findall(text.spoken)
         if of.rules.keys[own] not in named:
             found = f"does not name the key {of.rules.keys[own]}: {quoted(text.spoken)}"
             yield of.problem(text.prompt, found, f"write {{key_{own}}}, and no other key")
         if of.rules.keys[other] in named:
             found = f"names the key {of.rules.keys[other]}, which means {other}: {quoted(text.spoken)}"
             yield of.problem(text.prompt, found, f"write {{key_{own}}}, and no other key")
-    for found, remedy in _unlike(of.script.language, yes.spoken, no.spoken):
+    for found, remedy in unlike(of.script.language, yes.spoken, no.spoken):
         yield of.problem("choice-yes", f"{found}: {quoted(yes.spoken)} and {quoted(no.spoken)}", remedy)
 
 
@@ -299,62 +309,13 @@ def _yes_and_no(of: _Checked) -> tuple[_Text | None, _Text | None]:
     return found.get("choice-yes"), found.get("choice-no")
 
 
-@lru_cache(maxsize=1024)
-def _unlike(language: str, yes: str, no: str) -> tuple[tuple[str, str], ...]:
-    """What makes one of two answers weigh more than the other."""
-    found = []
-    difference = _difference(yes, no)
-    if difference > ALIKE:
-        found.append((f"yes and no differ by {difference:.0%} of their letters", "word them alike, equally long"))
-    if not _same_pattern(yes, no):
-        found.append(("yes and no are not worded alike", "use one sentence for both, that differs in key and answer"))
-    of = lexicon(language)
-    stresses = [
-        [sorted(of.stress.findall(text.lower())) if of else [] for text in (yes, no)],
-        [[word for word in _CAPITALS.findall(text) if word.isupper()] for text in (yes, no)],
-        [["!"] * text.count("!") for text in (yes, no)],
-    ]
-    for in_yes, in_no in stresses[:1]:
-        if in_yes != in_no:
-            word = next(word for word in (*in_yes, *in_no) if in_yes.count(word) != in_no.count(word))
-            found.append((f"one of yes and no is stressed by {quoted(word)}", "leave it out"))
-    for in_yes, in_no in stresses[1:]:
-        if len(in_yes) != len(in_no):
-            word = (in_yes or in_no)[0]
-            found.append((f"one of yes and no is stressed by {quoted(word)}", "write both in plain small letters"))
-    return tuple(found)
-
-
-def _difference(yes: str, no: str) -> float:
-    """By which part of the longer one's letters two texts differ; 0 when it is no more than yes and no themselves."""
-    letters = sorted(sum(map(str.isalpha, text)) for text in (yes, no))
-    return 0.0 if letters[1] - letters[0] <= ANSWER_LETTERS else (letters[1] - letters[0]) / letters[1]
-
-
-def _same_pattern(yes: str, no: str) -> bool:
-    """As many sentences with the same marks, the key in the same place, and most words in common."""
-    if _END_MARK.findall(yes) != _END_MARK.findall(no):
-        return False
-    places = []
-    for text in (yes, no):
-        words = _KEY.sub(" key ", text).lower().split()
-        at = words.index("key") if "key" in words else -1
-        places.append((at, len(words) - at))
-    if places[0][0] != places[1][0] and places[0][1] != places[1][1]:
-        return False
-    one, other = (_WORDS.findall(_KEY.sub(" ", text).lower()) for text in (yes, no))
-    longest = max(len(one), len(other))
-    shared = sum(min(one.count(word), other.count(word)) for word in set(one))
-    return longest - shared <= max(1, longest // 2)
-
-
 # --- advice -----------------------------------------------------------------------------------------------------------
 
 
 def _advice_on_choice(of: _Checked) -> Iterator[Problem]:
     yes, no = _yes_and_no(of)
-    if yes is not None and no is not None and NEARLY_ALIKE < _difference(yes.spoken, no.spoken) <= ALIKE:
-        found = f"yes and no differ by {_difference(yes.spoken, no.spoken):.0%} of their letters"
+    if yes is not None and no is not None and NEARLY_ALIKE < difference(yes.spoken, no.spoken) <= ALIKE:
+        found = f"yes and no differ by {difference(yes.spoken, no.spoken):.0%} of their letters"
         yield of.problem("choice-yes", found, "word them equally long: the longer one is stretched or pressed")
     key = of.rules.keys.get("no", "")
     if key in of.rules.next_menu:

@@ -6,7 +6,9 @@ For tests of versions, reloads and damage, where it matters which bytes lie in w
 from __future__ import annotations
 
 import hashlib
-import itertools
+import json
+import shutil
+import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,9 +18,8 @@ import pytest
 
 from ivr_consent import config
 from ivr_consent import workshop as workshop_module
-from ivr_consent.audio import workshop as store_workshop
 from ivr_consent.audio.formats import FORMATS, FRAME
-from ivr_consent.audio.store import PARTS, AudioFile, Mark, PromptAudio, Recipe, find
+from ivr_consent.audio.store import ENTRY, PARTS, AudioFile, Mark, PromptAudio, Recipe, audio_document, find
 from ivr_consent.config import Settings
 from ivr_consent.core.notice import text_sha256
 from ivr_consent.manifest import Manifest
@@ -120,8 +121,6 @@ NOTICE_DA = (
 )
 """Danish enough for a test of which language is which."""
 
-_ports = itertools.count(1)
-
 
 def instant_build(
     recipes: Sequence[Recipe],
@@ -136,14 +135,31 @@ def instant_build(
     for key, recipe in wanted.items():
         there = find(recipe, store)
         if there is None:
-            with store_workshop.workshop(store) as work:
-                made = work / key
-                made.mkdir()
-                there = store_workshop.publish(_sound(recipe, key, made), made, store)
+            there = _put(recipe, key, store)
         built[key] = there
         if progress is not None:
             progress(recipe.id, len(built), len(wanted))
     return built
+
+
+def _put(recipe: Recipe, key: str, store: Path) -> PromptAudio:
+    """Make a sound in one step, in the place of a damaged one if need be."""
+    target = store / recipe.language / key
+    target.parent.mkdir(parents=True, exist_ok=True)
+    made = Path(tempfile.mkdtemp(prefix=".made-", dir=store))
+    audio = _sound(recipe, key, made)
+    (made / ENTRY).write_text(json.dumps(audio_document(audio)))
+    made.chmod(0o755)
+    while True:
+        try:
+            made.rename(target)
+        except OSError:
+            if find(recipe, store) is not None:  # somebody else was faster
+                shutil.rmtree(made)
+                return audio
+            shutil.rmtree(target, ignore_errors=True)
+        else:
+            return audio
 
 
 def _sound(recipe: Recipe, key: str, made: Path) -> PromptAudio:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import ast
+import hashlib
 import json
 import re
+import shutil
 import subprocess
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -129,7 +132,7 @@ def test_every_command_exists(path: Path) -> None:
 
 def test_commands_are_found() -> None:
     found = {verb for path in DOCUMENTS for verb, _ in commands(path.read_text(encoding="utf-8"))}
-    assert {"init", "check", "serve", "call", "dialplan", "log list", "log show", "prompts build"} <= found
+    assert {"init", "check", "serve", "call", "dialplan", "log list", "log show", "prompts build", "reload"} <= found
 
 
 def test_every_verb_is_documented() -> None:
@@ -163,7 +166,7 @@ def test_every_exit_code_is_explained() -> None:
 def test_the_twelve_elements_are_those_of_the_code() -> None:
     from ivr_consent.core.notice import ELEMENTS, PLACEHOLDERS
 
-    text = sections(read("docs/notices.md"))
+    text = sections(read("docs/prompts.md"))
     rows = re.findall(r"^\| (\d+) \| (.*) \|$", text["The twelve elements"], flags=re.MULTILINE)
     assert rows == [(str(number), meaning) for number, meaning in ELEMENTS.items()]
     assert set(re.findall(r"`\{([a-z_]+)\}`", text["Placeholders"])) == PLACEHOLDERS
@@ -273,19 +276,84 @@ def test_the_example_is_a_configuration(tmp_path: Path, section: str) -> None:
 
 
 def test_the_example_of_a_notice_is_one() -> None:
-    import tomllib
-
     from ivr_consent.core.notice import parse_notice
 
-    (text,) = re.findall(r"```toml\n(.*?)```", sections(read("docs/notices.md"))["The file"], flags=re.DOTALL)
-    notice, problems = parse_notice(tomllib.loads(text), "docs/notices.md")
+    (text,) = re.findall(r"```toml\n(.*?)```", sections(read("docs/prompts.md"))["The file"], flags=re.DOTALL)
+    notice, problems = parse_notice(tomllib.loads(text), "docs/prompts.md")
     assert problems == ()
     assert notice is not None
+    assert notice.takes
+    assert notice.voices
+
+
+def test_the_shipped_notices_are_listed() -> None:
+    from ivr_consent.core.notice import parse_notice
+
+    files = sorted((ROOT / "prompts").glob("*/recording.toml"))
+    purposes = set()
+    for path in files:
+        notice, problems = parse_notice(tomllib.loads(path.read_text(encoding="utf-8")), name(path))
+        assert notice is not None, problems
+        purposes.add(tuple(notice.purposes))
+    text = read("docs/prompts.md")
+    assert set(re.findall(r"\(`([a-z]{2})`\)", text)) == {path.parent.name for path in files}
+    assert set(re.findall(r"`([a-z]+)`", sections(text)["Purposes"])) == {"training", *purposes.pop()}
+    assert not purposes, "the languages have other purposes"
+
+
+def test_limits_of_the_check_are_those_of_the_code() -> None:
+    from ivr_consent import wording
+    from ivr_consent.lexicons.alike import ALIKE
+
+    text = sections(read("docs/prompts.md"))["Check"]
+    for number in (wording.LONGEST_S, wording.LONGEST_SEGMENT_S, wording.LONGEST_SENTENCE, wording.LONGEST_WORD):
+        assert f"more than {number:.0f} " in text
+    for share in (ALIKE, wording.NEARLY_ALIKE):
+        assert f"{share:.0%}".replace("%", " %") in text
+
+
+def test_formats_are_those_of_the_code() -> None:
+    from ivr_consent.audio import measure, takes
+    from ivr_consent.audio.formats import STANDARD_FORMATS
+    from ivr_consent.cli.player import OUTPUTS
+
+    text = sections(read("docs/prompts.md"))
+    assert re.findall(r"`([a-z0-9]+)`", text["Build"].partition("Asterisk picks")[0])[:6] == list(STANDARD_FORMATS)
+    assert set(re.findall(r"`\.([a-z0-9]+)`", text["Hear"])) == set(OUTPUTS)
+    assert f"−{-measure.TARGET_LUFS:.0f} LUFS" in text["Build"]
+    for number in (f"{takes.MIN_RATE:_}", f"{takes.MAX_RATE:_}", f"{takes.MAX_TAKE_S // 60} minutes"):
+        assert number.replace("_", " ") in text["Studio takes"]
+    assert f"{takes.MAX_TAKE >> 20} MiB" in text["Studio takes"]
+
+
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl is not installed")
+def test_openssl_verifies_a_manifest_as_documented(tmp_path: Path) -> None:
+    """R22: the evidence can be checked without this program; a changed one is found."""
+    from ivr_consent.signing import create_keys, sealed, signer
+
+    (script,) = re.findall(
+        r"```sh\n(cut .*?)```", sections(read("docs/prompts.md"))["By hand, without this program"], re.DOTALL
+    )
+    key, manifest = tmp_path / "notices.key", tmp_path / "manifest"
+    create_keys(key)
+    line = sealed({"line": "support", "texts": ["blåbærgrød\t\n"]}, signer(key))
+    script = script.replace("/etc/ivr-consent/notices.key.pub", f"{key}.pub")
+    script = script.replace("/var/lib/ivr-consent/versions/support/1/manifest", str(manifest))
+    assert script.count(str(tmp_path)) == 3
+
+    def run(data: bytes) -> subprocess.CompletedProcess[str]:
+        manifest.write_bytes(data)
+        return subprocess.run(
+            ["sh", "-ec", script], cwd=tmp_path, capture_output=True, text=True, timeout=30, check=False
+        )
+
+    good = run(line)
+    assert "Signature Verified Successfully" in good.stdout, good.stderr
+    assert hashlib.sha256(line.partition(b"\t")[0]).hexdigest() in good.stdout
+    assert run(line.replace(b"support", b"supporT")).returncode != 0
 
 
 def test_the_example_of_a_scenario_is_one() -> None:
-    import tomllib
-
     from ivr_consent.pbx.simulated.channel import Fault
     from ivr_consent.testing.scenario import Expect, parse_scenarios
 
@@ -366,6 +434,7 @@ def texts() -> list[Path]:
 
 ALLOWED_HOSTS = re.compile(
     r"www\.apache\.org|www\.w3\.org|purl\.org|creativecommons\.org|matplotlib\.org"  # licence; in pictures
+    r"|json-schema\.org"  # in the schemas that editors complete by
     r"|(?:[\w-]+\.)*(?:invalid|example|example\.(?:com|org|net))|127\.0\.0\.1|localhost"
 )
 MACHINE_PATHS = re.compile(r"/(?:work|root|Users|home/[a-z][\w-]*|opt/(?!ivr-consent|\.\.\.)[\w-]+)/")

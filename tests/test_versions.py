@@ -375,7 +375,8 @@ def test_a_folder_that_may_only_be_read(shelf: Shelf) -> None:
     if bound.returncode != 0:
         pytest.skip("may not mount here")
     try:
-        for act in (lambda: shelf.publish(32), lambda: shelf.rollback(1)):
+        acts: list[Callable[[], int]] = [lambda: shelf.publish(32), lambda: shelf.rollback(1)]
+        for act in acts:
             with pytest.raises(VersionError, match=r"cannot be written \(Read-only file system\)"):
                 act()
         assert shelf.in_force() == (1, 31)

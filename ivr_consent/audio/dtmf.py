@@ -85,7 +85,9 @@ def _powers(sound: npt.NDArray[np.float32], tones: tuple[int, ...]) -> npt.NDArr
     """Power of a sine of each frequency in each row: what Goertzel's recurrence gives, for all rows at once."""
     length = sound.shape[1]
     turns = 2 * np.pi * np.outer(np.arange(length), tones) / RATE
-    amplitudes = sound @ np.cos(turns).astype(np.float32), sound @ np.sin(turns).astype(np.float32)
+    # not by a matrix product: the library behind it would start a thread for every processor, and have them spin
+    parts = (np.cos(turns).astype(np.float32), np.sin(turns).astype(np.float32))
+    amplitudes = [np.einsum("ij,jk->ik", sound, part) for part in parts]
     return np.asarray((np.square(amplitudes[0]) + np.square(amplitudes[1])) * np.float32(2 / length**2))
 
 

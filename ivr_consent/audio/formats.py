@@ -18,6 +18,9 @@ RATE = 8000
 FRAME = 160
 """Samples at :data:`RATE` in 20 ms, one frame of GSM and of most codecs: every prompt has a multiple of it."""
 
+BAND_RATES: Mapping[str, int] = MappingProxyType({"narrow": 8000, "wide": 16000, "full": 48000})
+"""The sounds that files are made from, and their rates in Hz."""
+
 WAV_HEADER = 44
 """Bytes: the plain header, all that Asterisk's reader copes with."""
 
@@ -26,9 +29,10 @@ WAV_HEADER = 44
 class Format:
     """One format: ``file`` is the file's name in a prompt's folder.
 
-    ``band`` is which of the three sounds it holds: ``narrow`` (telephone band, 8 kHz), ``wide`` (16 kHz) or ``full``
-    (48 kHz). ``encoder`` and ``muxer`` are ffmpeg's names, ``rate`` the sound's in Hz. A file of n samples at 8 kHz has
-    ``factor`` * n samples in the switch's count, and ``header`` + n * ``numerator`` / ``denominator`` bytes.
+    ``band`` is which of the three sounds of :data:`BAND_RATES` it holds; ``narrow`` is the telephone band. ``encoder``
+    and ``muxer`` are ffmpeg's names, ``rate`` the sound's in Hz. A file of n samples at 8 kHz has ``factor`` * n
+    of them in the switch's count, and ``header`` + n * ``numerator`` / ``denominator`` bytes. ``gain`` gives
+    back in dB what the coding takes.
     """
 
     file: str
@@ -40,6 +44,7 @@ class Format:
     numerator: int
     denominator: int = 1
     header: int = 0
+    gain: float = 0.0
 
     def bytes(self, samples: int) -> int:
         """Length of the file of a prompt of so many samples at 8 kHz, a multiple of :data:`FRAME`."""
@@ -65,7 +70,7 @@ FORMATS: Mapping[str, Format] = MappingProxyType(
     {
         "ulaw": Format("prompt.ulaw", "narrow", "pcm_mulaw", "mulaw", RATE, 1, 1),
         "alaw": Format("prompt.alaw", "narrow", "pcm_alaw", "alaw", RATE, 1, 1),
-        "gsm": Format("prompt.gsm", "narrow", "libgsm", "gsm", RATE, 1, 33, FRAME),
+        "gsm": Format("prompt.gsm", "narrow", "libgsm", "gsm", RATE, 1, 33, FRAME, gain=0.7),  # it takes 0.8 to 1.2
         "g722": Format("prompt.g722", "wide", "g722", "g722", 16000, 1, 1),
         "sln": _linear(8000),
         "sln16": _linear(16000),

@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ivr_consent.audio import ffmpeg
-from ivr_consent.audio.formats import FORMATS
+from ivr_consent.audio.formats import BAND_RATES, FORMATS, RATE
 from ivr_consent.core.errors import AudioError
 
 Samples = npt.NDArray[np.int16]
@@ -26,20 +26,30 @@ Samples = npt.NDArray[np.int16]
 
 Curve = npt.NDArray[np.float64]
 
+TARGET_LUFS = -20.0
+"""Loudness of every prompt.
+
+About that of a person who speaks clearly into a telephone, so that nobody turns the volume up for a prompt and is
+shouted at by the agent. The voices of espeak-ng reach it with 3 or 4 dB taken off their highest peaks, which is not
+heard; much louder, and the limiter would be.
+"""
+
 SILENCE_DBFS = -50.0
 """Mean level of 10 ms below which a telephone's listener hears nothing: 30 dB below speech at our loudness."""
 
 SILENCE_LUFS = -70.0
 """What silence measures: the meter's absolute gate."""
 
-METER = "ebur128=metadata=1,ametadata=mode=print:key=lavfi.r128.I:file="
+METER = "apad=whole_dur=0.4,ebur128=metadata=1,ametadata=mode=print:key=lavfi.r128.I:file="
 """A chain of ffmpeg's filters that measures; what it writes into the file named after it is for :func:`metered`."""
 
 _FULL_SCALE = 32768.0
 _FLOOR_DB = -120.0  # what silence is said to have
 _GATE_LU = -10.0
-_CHUNKS_PER_SECOND = 10
-_CHUNK = 40  # tenths of a second that are transformed at once: some megabytes, however long the sound
+_FINISHED = "finished"  # of a sound that has been through the filters of its band
+_RATES = {**BAND_RATES, _FINISHED: RATE}
+_CHUNK_S = 4  # what is transformed at once: some megabytes, however long the sound
+_EDGES_PER_SECOND = 5  # a whole number of samples at every usual rate
 
 
 def samples_of(pcm: bytes) -> Samples:
@@ -74,6 +84,11 @@ def metered(text: str) -> float:
         return max(float(value), SILENCE_LUFS)
     except ValueError:
         return SILENCE_LUFS
+
+
+def integrated(samples: Samples) -> float:
+    """Like :func:`loudness`, of a finished sound at 8 kHz, without starting a program; within 0.1 LU of it."""
+    return profiles(samples, RATE, [_FINISHED])[_FINISHED].loudness(limited=False)
 
 
 def peak(samples: Samples) -> float:
@@ -130,10 +145,10 @@ class Profile:
         highest = float(self.peaks.max(initial=0))
         return 20 * math.log10(highest) if highest > 1e-6 else _FLOOR_DB
 
-    def loudness(self, gain: float = 0.0) -> float:
+    def loudness(self, gain: float = 0.0, *, limited: bool = True) -> float:
         """Integrated loudness in LUFS after ``gain`` dB, with peaks limited as the build limits them."""
         factor = 10 ** (gain / 20)
-        pressed = factor * _limited(self.peaks * factor)
+        pressed = factor * _limited(self.peaks * factor) if limited else np.full(len(self.peaks), factor)
         power = self.power * pressed * pressed
         whole = len(power) // 100 * 100
         return _gated(power[:whole].reshape(-1, 100).mean(axis=1))
@@ -146,15 +161,14 @@ class Profile:
 
 def profiles(samples: Samples, rate: int, bands: Iterable[str]) -> dict[str, Profile]:
     """What a sound is going to be in each band, found in the frequency domain, some seconds at a time."""
-    step = rate // _CHUNKS_PER_SECOND
-    length = _CHUNK * step
-    # a step more at both ends, where the transform's wrapping round does its harm
-    piece = np.zeros(length + 2 * step)
+    length, edge = _CHUNK_S * rate, rate // _EDGES_PER_SECOND
+    # more at both ends, where the transform's wrapping round does its harm
+    piece = np.zeros(length + 2 * edge)
     found: dict[str, list[tuple[Curve, Curve]]] = {band: [] for band in bands}
     for begin in range(0, len(samples), length):
-        inner = samples[max(begin - step, 0) : begin + length + step]
+        inner = samples[max(begin - edge, 0) : begin + length + edge]
         piece[:] = 0
-        offset = max(step - begin, 0)
+        offset = max(edge - begin, 0)
         piece[offset : offset + len(inner)] = inner
         spectrum = np.fft.rfft(piece)
         share = min((len(samples) - begin) / length, 1.0)
@@ -170,13 +184,14 @@ def _curves(spectrum: npt.NDArray[np.complex128], rate: int, band: str, share: f
     """Power and peaks by milliseconds of a chunk, of which ``share`` is wanted, given as its spectrum."""
     source = 2 * (len(spectrum) - 1)
     # at the lowest rate that holds the band: shorter transforms, and whole samples in a millisecond
-    own = _BAND_RATE[band]
-    count = (_CHUNK + 2) * own // _CHUNKS_PER_SECOND
+    own = _RATES[band]
+    edge = own // _EDGES_PER_SECOND
+    count = _CHUNK_S * own + 2 * edge
     response, weight = _responses(len(spectrum), rate, band)
     part = (spectrum * response)[: count // 2 + 1]  # fewer where the source has less than the band holds
     scale = count / source / _FULL_SCALE
     sound, weighted = (np.fft.irfft(values, count) * scale for values in (part, part * weight[: len(part)]))
-    size, edge = own // 1000, own // _CHUNKS_PER_SECOND
+    size = own // 1000
     wanted = math.ceil(share * (count - 2 * edge) / size)
     heard = slice(edge, edge + wanted * size)
     peaks = np.abs(sound[heard]).reshape(-1, size).max(axis=1)
@@ -198,8 +213,8 @@ def _limited(peaks: Curve) -> Curve:
 
 def _gated(powers: Curve) -> float:
     """Integrated loudness of the powers of steps of 100 ms."""
-    # as ffmpeg does: the first blocks reach back into silence before the sound
-    blocks = np.convolve(np.concatenate((np.zeros(3), powers)), np.full(4, 0.25), "valid")
+    # one block at least, of which silence is a part if need be
+    blocks = np.convolve(np.pad(powers, (0, max(4 - len(powers), 0))), np.full(4, 0.25), "valid")
     blocks = blocks[blocks > 10 ** ((SILENCE_LUFS + 0.691) / 10)]
     if not len(blocks):
         return SILENCE_LUFS
@@ -207,22 +222,19 @@ def _gated(powers: Curve) -> float:
     return -0.691 + 10 * math.log10(float(np.mean(blocks)))
 
 
-_BAND_RATE = {"narrow": 8000, "wide": 16000, "full": 48000}
-
-
 @functools.lru_cache(maxsize=8)
-def _responses(count: int, rate: int, band: str) -> tuple[Curve, Curve]:
-    """Gain by frequency of a band's filters, and of the K-weighting at its rate, for so many bins from 0 Hz up."""
+def _responses(count: int, rate: int, band: str) -> tuple[npt.NDArray[np.complex128], Curve]:
+    """What a band's filters do by frequency, and the K-weighting's gain, for so many bins from 0 Hz up."""
     hz = np.linspace(0, rate / 2, count)
-    return _band_response(hz, band), _k_response(hz, _BAND_RATE[band])
+    return _band_response(hz, band), _k_response(hz, _RATES[band])
 
 
-def _band_response(hz: Curve, band: str) -> Curve:
+def _band_response(hz: Curve, band: str) -> npt.NDArray[np.complex128]:
     if band == "narrow":
-        with np.errstate(divide="ignore"):
-            low = 1 / np.sqrt(1 + (200 / hz) ** 4)  # second-order Butterworth
-        return np.asarray(low * np.interp(hz, [3320, 3480], [1.0, 0.0]))
-    return np.where(hz < 7700, 1.0, 0.0) if band == "wide" else np.ones(len(hz))
+        # a Butterworth filter of second order, whose phase makes the peaks higher
+        x = hz / 200
+        return np.asarray(-(x**2) / (1 - x**2 + 1j * math.sqrt(2) * x) * np.interp(hz, [3320, 3480], [1.0, 0.0]))
+    return np.where((hz < 7700) | (band != "wide"), 1.0 + 0j, 0j)
 
 
 def _k_response(hz: Curve, rate: int) -> Curve:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ivr_consent.audio import ffmpeg
-from ivr_consent.audio.measure import profiles, samples_of
+from ivr_consent.audio.measure import TARGET_LUFS, Profile, Samples, integrated, profiles, samples_of
 from ivr_consent.audio.speech import Speech
 from ivr_consent.core.errors import AudioError
 
@@ -25,7 +25,9 @@ PAUSE_MS = 350  # between a question's parts, as long as espeak-ng's own pause b
 MIN_SPEECH_S = 0.1
 MAX_STRETCH = 0.15  # of a phrase's length: more is heard as hurry or drawl
 ALIKE = 0.03  # of the length: nobody hears less
+ALIKE_LU = 0.5
 
+_ROUNDS = 4
 _LAST_MS = 3000
 _SILENCE_DB = 34.0  # so far below the mean level lies silence: what an s leaves in the telephone band is above
 
@@ -59,7 +61,7 @@ def question(spoken: Sequence[Speech], texts: Sequence[str], work: Path, stop: t
     if any(part.frame_rate != rate for part in parts):
         raise AudioError("the voice spoke at two sampling rates. Use another voice")
     yes, no = _as_long(parts[1], parts[2], texts[1:3], work, stop)
-    parts[1:3] = _as_loud(yes, no)
+    parts[1:3] = _as_loud([parts[0], yes, no, parts[3]])
     pause = AudioSegment.silent(PAUSE_MS, frame_rate=rate)
     joined, bounds = parts[0], [(0, int(parts[0].frame_count()))]
     for part in parts[1:]:
@@ -70,6 +72,23 @@ def question(spoken: Sequence[Speech], texts: Sequence[str], work: Path, stop: t
     if joined.duration_seconds > ffmpeg.MAX_PROMPT_S:
         raise AudioError(f"{joined.duration_seconds:.0f} s were spoken. Shorten the question")
     return Body(bytes(joined.raw_data), rate, tuple(bounds))
+
+
+def imbalance(body: Body, heard: Samples, parts: Sequence[tuple[int, int]]) -> float:
+    """How many LU yes is louder than no in a finished sound at 8 kHz; 0 for what is no question."""
+    if not body.parts:
+        return 0.0
+    yes, no = (integrated(heard[begin:end]) for begin, end in parts[1:3])
+    return yes - no
+
+
+def balanced(body: Body, difference: float) -> Body:
+    """The same question, yes brought down by so many LU, or no if that is negative."""
+    begin, end = body.parts[1 if difference > 0 else 2]
+    pcm = bytearray(body.pcm)
+    part = AudioSegment(data=bytes(pcm[2 * begin : 2 * end]), sample_width=2, frame_rate=body.rate, channels=1)
+    pcm[2 * begin : 2 * end] = (part - abs(difference)).raw_data
+    return Body(bytes(pcm), body.rate, body.parts)
 
 
 def stretched(body: Body, pace: float, stop: threading.Event | None = None) -> Body:
@@ -132,13 +151,21 @@ def _as_long(yes: Any, no: Any, texts: Sequence[str], work: Path, stop: threadin
     return tuple(AudioSegment(data=pcm, sample_width=2, frame_rate=yes.frame_rate, channels=1) for pcm in (made, other))
 
 
-def _as_loud(yes: Any, no: Any) -> tuple[Any, Any]:
-    """The louder one brought down to the other: upwards it could clip."""
-    levels = [_loudness(part) for part in (yes, no)]
-    difference = levels[0] - levels[1]
-    return (yes - difference, no) if difference > 0 else (yes, no + difference)
+def _as_loud(parts: Sequence[Any]) -> tuple[Any, Any]:
+    """Yes and no, the louder one brought down to the other: upwards it could clip.
+
+    They are compared as they are going to be, since the limiter takes more from one than from the other.
+    """
+    yes, no = _profile(parts[1]), _profile(parts[2])
+    gain = TARGET_LUFS - _profile(sum(parts[1:], parts[0])).loudness()
+    down = [0.0, 0.0]
+    for _ in range(_ROUNDS):
+        difference = yes.loudness(gain - down[0]) - no.loudness(gain - down[1])
+        down[0 if difference > 0 else 1] += abs(difference)
+    least = min(down)
+    return parts[1] - (down[0] - least), parts[2] - (down[1] - least)
 
 
-def _loudness(part: Any) -> float:
-    """In LUFS as it is going to be in the telephone band."""
-    return profiles(samples_of(bytes(part.raw_data)), int(part.frame_rate), ["narrow"])["narrow"].loudness()
+def _profile(audio: Any) -> Profile:
+    """What is to come of a stretch of speech in the telephone band."""
+    return profiles(samples_of(bytes(audio.raw_data)), int(audio.frame_rate), ["narrow"])["narrow"]

@@ -9,18 +9,20 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ivr_consent.audio import ffmpeg
-from ivr_consent.audio.formats import FORMATS, FRAME, RATE
-from ivr_consent.audio.measure import METER, SILENCE_LUFS, Profile, Samples, metered, peak, profiles, samples_of
+from ivr_consent.audio.formats import BAND_RATES, FORMATS, FRAME, RATE
+from ivr_consent.audio.measure import (
+    METER,
+    SILENCE_LUFS,
+    TARGET_LUFS,
+    Profile,
+    Samples,
+    metered,
+    peak,
+    profiles,
+    samples_of,
+)
 from ivr_consent.audio.phrases import Body
 from ivr_consent.core.errors import AudioError
-
-TARGET_LUFS = -20.0
-"""Loudness of every prompt.
-
-About that of a person who speaks clearly into a telephone, so that nobody turns the volume up for a prompt and is
-shouted at by the agent. The voices of espeak-ng reach it with 3 or 4 dB taken off their highest peaks, which is not
-heard; much louder, and the limiter would be.
-"""
 
 PEAK_DBFS = -3.0
 """No sample is higher: room for the coding noise of G.711 and for what a codec on the way adds."""
@@ -28,6 +30,9 @@ PEAK_DBFS = -3.0
 LEAD_MS = 90  # silence before speech: the switch's jitter buffer and the caller's handset swallow a beginning
 TAIL_MS = 100
 MIN_LEAD_MS, MIN_TAIL_MS = 60, 40  # where speech itself begins or ends so softly that it is part of the silence
+
+SHORT_S = 1.2
+"""Seconds: a sound shorter than three of the meter's blocks measures as the silence round it; repeated, as itself."""
 
 _LIMIT_DBFS = 20 * math.log10(ffmpeg.LIMIT_AT)  # where the limiter begins
 _CLOSE_LU = 0.3
@@ -54,14 +59,16 @@ def shape(body: Body, formats: Sequence[str], work: Path, stop: threading.Event 
     Raises :class:`AudioError` when it cannot be brought to the target loudness within the peak limit.
     """
     bands = sorted({FORMATS[form].band for form in formats} | {"narrow"})
-    expected = profiles(samples_of(body.pcm), body.rate, bands)
+    times = math.ceil(SHORT_S * body.rate * 2 / len(body.pcm))
+    expected = profiles(samples_of(body.pcm * times), body.rate, bands)
     if expected["narrow"].loudness() <= SILENCE_LUFS:
         raise AudioError("nothing is left of it in the telephone band, 200 to 3400 Hz. Use another voice or recording")
     gains = {band: _first_gain(profile) for band, profile in expected.items()}
     lead, tail = (bytes(2 * (body.rate * ms // 1000)) for ms in _silences(expected["narrow"], gains["narrow"]))
     pcm = lead + body.pcm + tail
     samples = math.ceil(len(pcm) // 2 * RATE / body.rate / FRAME) * FRAME
-    job = _Job(pcm, body.rate, samples, tuple(formats), work, stop)
+    spoken = tuple(len(part) // 2 * RATE // body.rate for part in (lead, lead + body.pcm))
+    job = _Job(pcm, body.rate, samples, spoken if times > 1 else None, tuple(formats), work, stop)
     master, loudness = _levelled(job, expected, gains)
     highest = peak(master)
     if highest > PEAK_DBFS or len(master) != samples:
@@ -79,11 +86,15 @@ def shape(body: Body, formats: Sequence[str], work: Path, stop: threading.Event 
 
 @dataclass(frozen=True, slots=True)
 class _Job:
-    """What is written: 16-bit mono PCM, as a sound of so many samples at 8 kHz."""
+    """What is written: 16-bit mono PCM, as a sound of so many samples at 8 kHz.
+
+    ``repeated``: from which sample to which a short sound is repeated where it is measured.
+    """
 
     pcm: bytes
     rate: int
     samples: int
+    repeated: tuple[int, ...] | None
     formats: tuple[str, ...]
     work: Path
     stop: threading.Event | None
@@ -135,15 +146,17 @@ def _encode(job: _Job, gains: Mapping[str, float]) -> Samples:
     options: list[str] = []
     for band, gain in gains.items():
         members = [form for form in job.formats if FORMATS[form].band == band]
-        outputs = [f"meter-{band}", *members, *(["master"] if band == "narrow" else [])]
+        outputs = [f"meter-{band}", *(f"to-{form}" if _finish(form, job) else form for form in members)]
+        outputs += ["master"] if band == "narrow" else []
         chain = _chain(band, gain, job.samples)
         graph.append(f"[in-{band}]{chain},asplit={len(outputs)}" + "".join(f"[{name}]" for name in outputs))
-        graph.append(f"[meter-{band}]{METER}{band}.r128,anullsink")
+        graph.append(f"[meter-{band}]{_repetition(job, band)}{METER}{band}.r128,anullsink")
+        graph += [f"[to-{form}]{_finish(form, job)}[{form}]" for form in members if _finish(form, job)]
         for form in members:
             made = FORMATS[form]
             # -bitexact: no tag with the encoder's name, hence the plain header, and the same bytes on every build
             options += ["-map", f"[{form}]", "-map_metadata", "-1", "-bitexact", "-c:a", made.encoder]
-            options += ["-ar", str(made.rate), "-f", made.muxer, f"file:{made.file}"]
+            options += ["-f", made.muxer, f"file:{made.file}"]
     options += ["-map", "[master]", "-f", "s16le", "pipe:1"]
     command = [*ffmpeg.pcm_input(job.rate), "-filter_complex", ";".join(graph), *options]
     return samples_of(ffmpeg.run(command, job.pcm, stop=job.stop, folder=job.work))
@@ -156,11 +169,33 @@ def _chain(band: str, gain: float, samples: int) -> str:
         "wide": ffmpeg.WIDE,
         "full": "aresample=48000:filter_size=64",
     }
-    factor = {"narrow": 1, "wide": 2, "full": 6}[band]
+    factor = BAND_RATES[band] // RATE
     delay = ffmpeg.LIMIT_DELAY_MS * RATE // 1000 * factor
     length = samples * factor
     return (
         f"volume={gain:.3f}dB:precision=float,{to_rate[band]},apad=whole_len={length + delay},{ffmpeg.LIMIT},"
         # what the limiter delays is cut off again, so that every part is where its mark says
-        f"atrim=start_sample={delay}:end_sample={length + delay},asetpts=PTS-STARTPTS"
+        f"atrim=start_sample={delay}:end_sample={length + delay},asetpts=PTS-STARTPTS,"
+        f"aformat=sample_rates={BAND_RATES[band]}"
     )
+
+
+def _repetition(job: _Job, band: str) -> str:
+    """Filters before the meter, which sees a short sound as often as makes it long; none for a longer one."""
+    if job.repeated is None:
+        return ""
+    begin, end = (sample * BAND_RATES[band] // RATE for sample in job.repeated)
+    times = math.ceil(SHORT_S * BAND_RATES[band] / (end - begin))
+    return f"atrim=start_sample={begin}:end_sample={end},asetpts=PTS-STARTPTS,aloop=loop={times}:size={end - begin},"
+
+
+def _finish(name: str, job: _Job) -> str:
+    """Filters of one format alone; none for most."""
+    form = FORMATS[name]
+    if form.gain:
+        return f"volume={form.gain}dB"
+    if form.rate == BAND_RATES[form.band]:
+        return ""
+    # a resampler of its own, or else ffmpeg puts one before the band's other formats too
+    length = job.samples * form.rate // RATE
+    return f"aresample={form.rate}:filter_size=64,apad=whole_len={length},atrim=end_sample={length}"

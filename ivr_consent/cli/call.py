@@ -319,7 +319,7 @@ def _say_call(played: SimulatedCall, log: str) -> None:
             say(f"asked for:  {answer.purpose}: {answer.answer}, {key}{when}")
         say(
             f"evidence:   ivr-consent log show {decision.call.call_id}"
-            if log != "thrown away"
+            if log not in ("thrown away", NEVER_LOGGED)
             else "evidence:   thrown away"
         )
     state = "nothing" if log == NEVER_LOGGED else "on disk" if ending.logged else "NOT WRITTEN"

@@ -21,6 +21,7 @@ from ivr_consent.cli.terminal import (
     say,
     say_problem,
 )
+from ivr_consent.core.errors import Problem
 
 if TYPE_CHECKING:
     from ivr_consent.audio.build import Progress
@@ -47,8 +48,37 @@ def chosen(settings: Settings, lines: list[str] | None) -> list[str]:
 
 
 def approver(given: str | None) -> str:
-    """Who approves: the name given, else who is logged in, also behind sudo."""
-    return given if given is not None else os.environ.get("SUDO_USER") or getpass.getuser()
+    """Who approves: the name given, else who is logged in, also behind sudo. Raises :class:`typer.BadParameter`."""
+    if given is not None:
+        return given
+    try:
+        return os.environ.get("SUDO_USER") or getpass.getuser()
+    except (KeyError, OSError):
+        raise typer.BadParameter("your login has no name; say who approves: --by NAME") from None
+
+
+def unlisted(workshop: Workshop, name: str) -> Problem | None:
+    """Versions of a line that its history does not name, as a thing to look at."""
+    from ivr_consent.core.errors import SignatureError  # noqa: PLC0415 - as its callers
+    from ivr_consent.signing import verifier  # noqa: PLC0415
+
+    versions = workshop.versions(name)
+    try:
+        if not versions.published_any():
+            return None
+        check = verifier(workshop.settings.path(workshop.settings.prompts.signing_key_file))
+        found = versions.unlisted(versions.history(check))
+    except SignatureError:
+        return None  # told elsewhere
+    if not found:
+        return None
+    numbers = ", ".join(map(str, found))
+    return Problem(
+        str(versions.folder),
+        f"version {numbers} of line {name} is there and not in the history: publishing was broken off, or the "
+        "history's end was cut off",
+        "Compare the history with its copy",
+    )
 
 
 # --- write -------------------------------------------------------------------------------------------------------
@@ -88,6 +118,7 @@ def check(context: typer.Context, lines: Lines = None, json: Json = False) -> No
                     "version": states[name].version,
                     "ready": bool(states[name].plans),
                     "problems": problems_as_json(states[name].problems),
+                    "advice": problems_as_json(filter(None, [unlisted(workshop, name)])),
                 },
             }
             for name, draft in drafts.items()
@@ -106,6 +137,9 @@ def check(context: typer.Context, lines: Lines = None, json: Json = False) -> No
             told_already.add(advice)
         for problem in states[name].problems if not states[name].unpublished else ():
             say_problem(problem)
+        loose = unlisted(workshop, name)
+        if loose is not None:
+            say(f"advice: {loose.where}: {loose.found}. {loose.remedy}")
     for name, draft in drafts.items():
         state = states[name]
         words = f"{len(draft.errors)} errors" if draft.errors else "complete"
@@ -236,8 +270,9 @@ def publish(context: typer.Context, lines: Lines = None, by: By = None, json: Js
 
     workshop = Workshop(settings)
     for name in names:
-        workshop.draft_manifest(name)
-    done = [workshop.publish(name, approver(by)) for name in names]
+        workshop.publishable(name)
+    approved_by = approver(by)
+    done = [workshop.publish(name, approved_by) for name in names]
     if json:
         print_json({"ok": True, "published": [{**_version(manifest), "new": new} for manifest, new in done]})
         return
@@ -289,7 +324,9 @@ def history(
     from ivr_consent.signing import verifier  # noqa: PLC0415 - loads slowly, and --help does not need it
     from ivr_consent.workshop import Workshop  # noqa: PLC0415
 
-    versions = Workshop(settings).versions(name)
+    workshop = Workshop(settings)
+    versions = workshop.versions(name)
+    loose = unlisted(workshop, name)
     private = settings.path(settings.prompts.signing_key_file)
     entries = versions.history(verifier(private)) if versions.published_any() else ()
     if json:
@@ -304,8 +341,11 @@ def history(
             for entry in entries
         ]
         in_force = entries[-1].version if entries else None
-        print_json({"ok": True, "line": name, "in_force": in_force, "history": told})
+        advice = problems_as_json(filter(None, [loose]))
+        print_json({"ok": True, "line": name, "in_force": in_force, "history": told, "advice": advice})
         return
+    if loose is not None:
+        say(f"advice: {loose.where}: {loose.found}. {loose.remedy}", error=True)
     if not entries:
         say(f"line {name}: nothing is published yet; ivr-consent prompts publish {name}")
         return

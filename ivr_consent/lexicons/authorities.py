@@ -225,6 +225,10 @@ _GENERIC = re.compile(
     r"belge|suisse|español\w*|italian\w*|polski\w*|suom\w+|"
     r"valvontaviranomai\w*|tietosuojaviranomai\w*|viranomai\w*|tietosuoja|toimivaltai\w*|kansalli\w*|paikalli\w*)"
 )
+_INSTITUTION = re.compile(
+    r"authorit|agency|office|commission|regulator|ombudsman|watchdog|supervis|tilsyn|tillsyn|myndighe|aufsicht|behörde|"
+    r"beauftragte|autorit|autorid|agencia|toezicht|garante|organ|nadz|urz|viranomai"
+)
 _WORD = re.compile(r"[^\W_]+")
 _SHORT = re.compile(r"[A-ZÄÖÜÚ][A-Za-zÄÖÜÚ]*[A-ZÄÖÜÚ]{1,}\w*")
 _STEM = 5
@@ -243,7 +247,7 @@ def named(text: str, declared: tuple[str, ...] = ()) -> frozenset[str]:
 def generic(name: str) -> bool:
     """Whether a name is none: "the data protection authority", "Aufsichtsbehörde"."""
     words = [word.lower() for word in _WORD.findall(name)]
-    return bool(words) and all(_GENERIC.fullmatch(word) for word in words)
+    return any(map(_INSTITUTION.search, words)) and all(map(_GENERIC.fullmatch, words))
 
 
 @cache

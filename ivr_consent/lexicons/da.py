@@ -18,7 +18,7 @@ _AGREED = (
 )
 _STAY = (
     r"(?:bliver|forbliver|venter|fortsætter|taler|går videre|lægger ikke på|ikke lægger på|intet siger|"
-    r"ikke siger|siger|"
+    r"ikke siger|siger intet|siger ingenting|"
     r"tier|er tavs|intet gør|ikke gør|ikke trykker|ikke svarer|undlader|ikke protesterer|hænger på)"
 )
 
@@ -35,7 +35,8 @@ WORDS: Final = Words(
         r"så længe (?:det er |som )?(?:nødvendigt|påkrævet)|så længe der er behov",
         r"i en (?:vis |kortere |begrænset )?(?:periode|tid)(?! på)|et stykke tid|en vis tid",
         r"som regel|normalt|sædvanligvis|typisk|i princippet|som udgangspunkt|almindeligvis",
-        r"blandt andet|bl\.? ?a\.?|m\.? ?m\.?|m\.? ?v\.?|o\.? ?l\.?|og lignende|eller lignende|osv|og så videre|etc",
+        r"blandt andet|bl\. ?a\.?|bl a|m\. ?m\.?|m\. ?v\.?|mv|o\. ?l\.?|og lignende|eller lignende|osv|"
+        r"og så videre|etc",
     ),
     modal=(
         rf"kan(?: (?!kun|ikke|alene|få|du|bede|altid|udelukkende)\w+){{0,3}}? "
@@ -49,6 +50,9 @@ WORDS: Final = Words(
         r"forbeholder (?:vi )?os|risikerer at blive|er det muligt,? at (?:samtalen|opkaldet)",
     ),
     passive=(
+        r"(?:(?:hvis|såfremt) du ikke (?:ønsker|vil)|ønsker du ikke|vil du ikke)…(?:optag\w+|dette|"
+        r"det)…(?:sig|sige|oplys|oplyse|fortæl|"
+        r"fortælle|giv besked|give besked|gør opmærksom)",
         rf"(?:hvis|når|såfremt|så længe) du {_STAY}~{_AGREED}",
         rf"ved at (?:du )?(?:blive|bliver|forblive|vente|venter|fortsætte|fortsætter|undlade|tie|tale|taler|"
         rf"bruge|ringe|ikke)"
@@ -65,14 +69,15 @@ WORDS: Final = Words(
     weighing=(
         r"hurtigere|før (?:de )?andre|forrest i køen|forrang|(?<!samme )(?:prioritet|prioritering)|"
         r"prioriteres|fortrin\w*",
-        r"(?:vente|venter|ventes)(?: \w+)? længere|længere (?:ventetid|kø)|kortere (?:ventetid|kø)|"
+        r"(?:vente|venter|ventes)(?: (?!ikke)\w+)? længere|længere (?:ventetid|kø)|kortere (?:ventetid|kø)|"
         r"langsommere|forsink\w+",
         r"bedre (?:\w+ )?(?:service|hjælp|betjening|rådgivning|vejledning)",
         r"(?<!uden )(?:ulempe|ulemper|konsekvens|konsekvenser|besvær)|fordel|fordele|fordelagtig\w*",
         r"(?:skal|må|bør|er nødt til at|er forpligtet til at)(?: du)?(?! ikke) (?:\w+ )?"
-        r"(?:samtykke|acceptere|give (?:dit )?samtykke|sige ja|trykke ja|vælge ja)",
+        r"(?:samtykke|acceptere|give (?:dit )?samtykke|sige ja|trykke ja|vælge ja)(?! eller)",
     ),
     pressure=(
+        r"(?:bedes du|skal du|må du|venligst) lægge? på|læg på,? hvis",
         r"rabat\w*|gavekort\w*|gave|gaver|præmie\w*|vinde|vinder|vind|gevinst\w*|bonus\w*|belønning\w*|"
         r"lodtrækning\w*",
         r"desværre|beklager|beklageligvis|ærgerligt|det er synd|vi er kede af|skuffe\w+",
@@ -83,7 +88,8 @@ WORDS: Final = Words(
         r"opkaldet) (?:afsluttes|afbrydes)",
         r"(?:slutter|afsluttes|afbrydes) (?:samtalen|opkaldet)",
         r"(?:vi|vil vi) (?:\w+ )?(?:anbefale\w*|foreslå\w*|opfordre\w*|råde\w*|håbe\w*)|anbefaler vi",
-        r"(?:vælg|sig|tryk) (?:venligst|gerne|endelig) ja|vælg (?:\w+ )?ja|venligst (?:samtykke\w*|accept\w*)|"
+        r"(?:vælg|sig|tryk) (?:venligst|gerne|endelig) ja|vælg (?:\w+ )?ja(?! eller)|venligst (?:samtykke\w*|"
+        r"accept\w*)|"
         r"sig endelig ja",
         r"hjælp(?:e|er)? os|tak for (?:dit )?(?:samtykke|ja)|tak,? fordi du (?:samtykker|siger ja|valgte|har valgt)",
         r"i din (?:egen )?interesse|til din (?:egen )?fordel|de fleste (?:kunder|der ringer|mennesker|vælger)",

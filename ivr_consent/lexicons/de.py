@@ -35,7 +35,7 @@ WORDS: Final = Words(
         rf"(?:einige|einigen|manche|manchen|einzelne|einzelnen|gewisse|gewissen|ausgewählte|ausgewählten|"
         rf"mehrere|diverse)"
         rf"(?: \w+)? {_CALLS}|nicht alle (?:gespräche|anrufe)|ein teil der (?:gespräche|anrufe)|in einzelfällen",
-        r"eine auswahl (?:der|von) (?:gespräche|gesprächen|anrufe|anrufen)|stichprobenweise|stichprobenartig",
+        r"eine auswahl (?:der|von) (?:gespräche|gesprächen|anrufe|anrufen)",
         r"bei bedarf|im bedarfsfall|(?:falls|soweit|sofern|wenn|wo) (?:es |dies )?(?:nötig|erforderlich|"
         r"notwendig|möglich)(?: ist)?",
         r"so ?lange,? (?:wie )?(?:es |dies |das )?(?:nötig|erforderlich|notwendig)(?: ist)?",
@@ -43,12 +43,11 @@ WORDS: Final = Words(
         r"begrenzten) zeitraum(?! von)|eine weile",
         r"in der regel|normalerweise|üblicherweise|grundsätzlich|im prinzip|im allgemeinen|typischerweise|"
         r"meist|meistens",
-        r"unter anderem|u\. ?a\.?|usw|etc|und so weiter|(?:oder|und) ähnliche[sn]?|o\. ?ä\.?|und dergleichen|"
-        r"beispielsweise",
+        r"unter anderem|u\. ?a\.?|usw|etc|und so weiter|(?:oder|und) ähnliche[sn]?|o\. ?ä\.?|und dergleichen",
     ),
     modal=(
         rf"(?<!sie )(?:kann|können|könnte|könnten)(?: (?!nur|nicht|sie|jederzeit|ausschließlich|erst|"
-        rf"kein\w*)\S+){{0,8}}? "
+        rf"ihnen|kein\w*)\S+){{0,8}}? "
         rf"(?:{_RECORDED}|{_USED}) (?:werden|sein)",
         rf"{_RECORDED} (?:werden )?(?:kann|können|könnte|könnten|dürfte|dürften)(?: werden)?",
         rf"(?:kann|können|könnte|könnten) {_RECORDED} werden",
@@ -60,6 +59,8 @@ WORDS: Final = Words(
         r"zu einer aufzeichnung kommen",
     ),
     passive=(
+        r"(?:wenn|falls|sollten|sofern) sie…(?:nicht einverstanden|keine aufzeichnung|nicht wünschen|"
+        r"nicht möchten|nicht wollen|nicht aufgezeichnet)…(?:teilen|sagen|informieren|geben|weisen) sie",
         rf"(?:wenn|sofern|falls|indem|solange) sie(?: \S+){{0,4}}? {_STAY}~{_AGREED}",
         r"(?:durch|mit)(?: \w+)? (?:verbleib|verbleiben|fortsetzung|fortsetzen|fortführung|weiterführung|"
         r"warten|schweigen|"
@@ -89,6 +90,7 @@ WORDS: Final = Words(
         r"ja (?:sagen|drücken|wählen))",
     ),
     pressure=(
+        r"(?:legen sie|bitte)(?: \w+)? (?:bitte )?auf,? wenn|legen sie (?:bitte |dann )?auf|müssen sie auflegen",
         r"rabatt\w*|gutschein\w*|geschenk\w*|prämie\w*|gewinn\w*|gewinne|bonus\w*|belohnung\w*|verlosung\w*|"
         r"preisnachlass\w*",
         r"leider|bedauer\w+|schade|enttäusch\w+",

@@ -53,13 +53,15 @@ WORDS: Final = Words(
         r"(?:is|are) (?:subject|liable) to (?:\w+ )?(?:record|monitor|be )\w*|reserves? the right",
     ),
     passive=(
+        r"if you (?:do not|don't|would prefer not to|would rather not) (?:want|wish|agree|consent|like|"
+        r"be)?…(?:tell|inform|let us know|say so|advise|mention)",
         rf"(?:by|in) {_STAYING}~(?:{_AGREE}|{_CONSENTED} is)",
         rf"(?:if|when|as long as|should) you {_STAY}~(?:you (?:\w+ )?{_AGREE}|we (?:\w+ )?(?:assume|take|understand|"
         rf"regard|record|start recording)|recording (?:starts|begins)|(?:call|conversation) (?:is|"
         rf"will be) {_RECORDED}|"
         rf"(?:that|this|it) (?:is|means|counts as) {_CONSENTED})",
         rf"(?:{_STAYING}|silence|no (?:answer|reply|key|response|objection))~(?:means?|is|counts?|signif\w+|equals|"
-        rf"amounts|constitutes?|implies|taken|regarded|considered|treated)~{_CONSENTED}",
+        rf"amounts|constitutes?|implies|taken|regarded|considered|treated)~(?:{_CONSENTED}|you {_AGREE})",
         rf"{_RECORDED},? unless you|unless you (?:object|decline|refuse|say|press|tell|opt)~(?:is|will be|"
         rf"are) {_RECORDED}",
         r"(?:implied|tacit|presumed|passive|deemed) consent|consent is (?:assumed|presumed|implied|deemed)",
@@ -67,17 +69,18 @@ WORDS: Final = Words(
         r"consented)",
     ),
     weighing=(
-        r"faster|quicker|quickly|sooner|(?<!same )(?:priority|preference|preferential)|first in (?:line|the queue)",
+        r"faster|quicker|quickly|sooner|(?<!same )priority|first in (?:line|the queue)",
         r"(?:wait|waits|waiting) (?:\w+ )?longer|longer (?:wait|waits|waiting|queues?)|shorter (?:wait|waits|"
         r"waiting|queues?)",
         r"slower|more slowly|delay\w*|(?:better|best|improved|premium) (?:\w+ )?(?:service|help|support|"
         r"advice|assistance)",
         r"(?<!without )(?<!without any )(?:disadvantages?|consequences?|penalt(?:y|ies)|drawbacks?|inconvenience)",
-        r"(?:advantages?|benefits?)",
+        r"advantages?",
         r"(?:must|(?:have|need|has) to|are (?:obliged|required|forced) to|should)(?! not) (?:\w+ )?"
-        r"(?:consent|agree|accept|say yes|press yes|choose yes|give (?:us )?(?:your )?consent)",
+        r"(?:consent|agree|accept|say yes|press yes(?! or)|choose yes(?! or)|give (?:us )?(?:your )?consent)",
     ),
     pressure=(
+        r"(?:please|must|should|have to) (?:\w+ )?hang up|hang up (?:now|if you)|end the call if you",
         r"discounts?|rebates?|vouchers?|coupons?|gifts?|prizes?|rewards?|bonus(?:es)?|win|raffle|lottery|"
         r"free of charge if",
         r"unfortunately|regrettably|sadly|sorry|regret|(?:a|what a) (?:pity|shame)|disappointed",
@@ -88,7 +91,7 @@ WORDS: Final = Words(
         r"(?<!until )(?<!when )(?<!after )(?<!before )(?<!once )(?:the|your|this) call (?:then )?(?:ends|will end)",
         r"we (?:\w+ )?(?:end|terminate|disconnect) (?:the|your|this) (?:call|line)|hang up on you",
         r"we (?:\w+ )?(?:recommend|suggest|advise|urge|encourage|hope|would appreciate)|we'd appreciate",
-        r"please,? (?:\w+ )?(?:(?:choose|say|select|press) yes|agree|consent|accept|help)|"
+        r"please,? (?:\w+ )?(?:(?:choose|say|select|press) yes(?! or)|agree|consent|accept|help)|"
         r"kindly (?:\w+ )?(?:agree|consent|yes)",
         r"help(?:s|ing)? us|thank you for (?:your )?(?:consent\w*|agreeing|accepting|choosing|saying)",
         r"in your (?:own )?(?:best )?interests?|to your (?:own )?(?:advantage|benefit)",

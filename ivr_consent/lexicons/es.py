@@ -42,6 +42,8 @@ WORDS: Final = Words(
         r"podría ocurrir que",
     ),
     passive=(
+        r"si (?:usted )?no (?:desea|quiere|está de acuerdo|consiente)…(?:indíque\w+|comuníque\w+|díga\w+|"
+        r"avise|infórme\w+|indicar\w*|comunicar\w*)",
         r"al (?:permanecer|continuar|seguir|quedarse|mantenerse|no colgar|esperar|proseguir|hablar|"
         r"no responder|utilizar)"
         rf"~{_CONSENTS}",
@@ -66,12 +68,12 @@ WORDS: Final = Words(
         r"(?:espera|esperará|esperar|esperan) (?:\w+ )?más|más (?:tiempo de )?espera|espera más larga|menos espera",
         r"más (?:lento|lenta|lentos|despacio)|retras\w+|demoras?|demorad[oa]",
         r"mejor(?:es)? (?:servicio|atención|ayuda|asistencia)|(?:atender|ayudar|servir)le mejor",
-        r"(?<!sin )(?<!sin ninguna )(?:desventajas?|inconvenientes?|perjuicios?|consecuencias?)|ventajas?|"
-        r"beneficios?",
+        r"(?<!sin )(?<!sin ninguna )(?:desventajas?|inconvenientes?|perjuicios?|consecuencias?)|ventajas?",
         r"(?:debe|deberá|tiene que|hay que|está obligad[oa] a|es necesario que|tendrá que) (?:\w+ )?"
         r"(?:consentir|consienta|aceptar|acepte|decir (?:que )?sí|elegir sí|dar (?:su )?consentimiento)",
     ),
     pressure=(
+        r"(?:debe|deberá|tiene que|por favor,?) (?:colgar|cuelgue)|cuelgue si",
         r"descuentos?|rebajas?|regalos?|premios?|sorteos?|gane|ganar|ganará|recompensas?|bonificaci\w+|cupón|cupones",
         r"desgraciadamente|lamentablemente|por desgracia|lamentamos|lástima|lo sentimos|desafortunadamente",
         r"no (?:le )?(?:podemos|podremos|podríamos|es posible)(?: \S+){0,2}? (?:atender\w*|ayudar\w*|"

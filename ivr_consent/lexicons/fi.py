@@ -34,7 +34,7 @@ WORDS: Final = Words(
         r"niin kauan kuin tarvitaan",
         r"jonkin aikaa|rajoitetun ajan|rajallisen ajan|tietyn ajan|jonkin verran aikaa",
         r"yleensä|tavallisesti|normaalisti|pääsääntöisesti|periaatteessa|lähtökohtaisesti|useimmiten",
-        r"muun muassa|esimerkiksi|ynnä muuta|ym|yms|jne|ja niin edelleen|ja vastaav\w+|tai vastaav\w+|"
+        r"muun muassa|ynnä muuta|ym|yms|jne|ja niin edelleen|ja vastaav\w+|tai vastaav\w+|"
         r"ja muihin tarkoituksiin",
     ),
     modal=(
@@ -45,6 +45,7 @@ WORDS: Final = Words(
         r"(?:tallennus|tallentaminen|nauhoitus|nauhoittaminen) on mahdollista",
     ),
     passive=(
+        r"(?:jos|mikäli) ette (?:halua|hyväksy|suostu|toivo)…(?:ilmoitta\w+|kertokaa|sanokaa|kertomaan)",
         rf"(?:jos|kun|mikäli|niin kauan kuin)(?: te)? {_STAY}~(?:{_CONSENTS}|katsomme|tulkitsemme|tulkitaan|"
         rf"katsotaan|"
         r"tallennamme|nauhoitamme|puhelu (?:tallennetaan|nauhoitetaan)|puhelunne (?:tallennetaan|"
@@ -66,11 +67,12 @@ WORDS: Final = Words(
         r"(?:odot|jonot)\w+ (?:pidempään|kauemmin|enemmän)|(?:pidempään|kauemmin) (?:odot|jonot)\w+|"
         r"pidem\w+ (?:odotus\w*|jono\w*)",
         r"lyhyem\w+ (?:odotus\w*|jono\w*)|hitaam\w+|viivä\w+|viivyt\w+|parem\w+ (?:palvelu\w*|apu\w*|neuvon\w+)",
-        r"(?<!ilman )(?:haittaa|haittoja|haitta|seuraamu\w+|seurauksia)|etuja|hyötyä|hyötyjä",
+        r"(?<!ilman )(?:haittaa|haittoja|haitta|seuraamu\w+|seurauksia)|hyödytte",
         r"(?:täytyy|pitää|on pakko|on pakollista|tulee|kannattaa)(?: \w+){0,2}? (?:suostua|hyväksyä|"
         r"antaa suostumu\w+|vastata kyllä)",
     ),
     pressure=(
+        r"sulkekaa puhelin|pyydämme (?:teitä )?sulkemaan|teidän on suljettava",
         r"alennu\w+|lahja|lahjan|lahjoja|lahjakort\w+|palkin\w+|palkkio\w*|voitatte|voitat|voiton|voitto|"
         r"bonus\w*|arvontaan|arvonta",
         r"valitettavasti|ikävä kyllä|pahoittelemme|pahoittelut|harmi|harmillista|pettym\w+",

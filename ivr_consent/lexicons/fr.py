@@ -43,7 +43,7 @@ WORDS: Final = Words(
     ),
     modal=(
         rf"(?<!ne )(?<!n'){_CAN}(?: (?:également|aussi|donc|ainsi|ensuite|alors|"
-        rf"toutefois))? être (?:\w+ )?{_RECORDED}",
+        rf"toutefois))? être (?:\w+ )?{_RECORDED}(?! par vous)",
         rf"enregistrements? (?<!ne ){_CAN} (?:\w+ )?être utilisée?s?|(?<!ne ){_CAN} (?:\w+ )?faire l'objet d'une? "
         r"(?:enregistrement|écoute)",
         r"susceptibles? (?:d'être|de faire|d'enregistrer)",
@@ -55,6 +55,8 @@ WORDS: Final = Words(
         r"enregistrements? (?:est |sont )?(?:possible|éventuel)s?",
     ),
     passive=(
+        r"si vous (?:ne souhaitez pas|ne voulez pas|ne désirez pas|refusez|vous y opposez|"
+        r"vous opposez)…(?:dites|signalez|signaler|informez|informer|précisez|indiquez|indiquer|prévenez|dire)",
         r"en (?:restant|demeurant|poursuivant|continuant|patientant|ne raccrochant pas|attendant|gardant|parlant|"
         r"ne répondant pas|utilisant)~vous (?:\w+ )?(?:consentez|acceptez|autorisez|donnez|approuvez)",
         rf"si vous {_STAY}~{_AGREED}",
@@ -73,11 +75,12 @@ WORDS: Final = Words(
         r"meilleure?s? (?:\w+ )?(?:service|aide|assistance|accompagnement|conseil)|mieux (?:vous )?(?:aider|"
         r"servir|conseiller)",
         r"(?<!sans )(?<!sans aucun )(?<!sans aucune )(?:inconvénients?|conséquences?|désavantages?)|"
-        r"avantages?|bénéfices?",
+        r"avantages?",
         r"(?:devez|devriez|il faut|êtes (?:obligée?|tenue?) (?:de|d'))(?! pas) ?(?:\w+ )?"
         r"(?:consentir|accepter|dire oui|choisir oui|donner (?:votre )?(?:consentement|accord))",
     ),
     pressure=(
+        r"(?:veuillez|merci de|devez) raccrocher|raccrochez si",
         r"réductions?|remises?|rabais|cadeaux?|primes?|gagnez|gagner|gagnerez|récompenses?|bons? d'achat|"
         r"tirage au sort",
         r"malheureusement|hélas|regrett\w+|dommage|désolée?s?|déçue?s?",

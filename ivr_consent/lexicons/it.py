@@ -40,6 +40,8 @@ WORDS: Final = Words(
         r"potrebbe (?:capitare|accadere)",
     ),
     passive=(
+        r"(?:se|qualora)(?: lei)? non (?:desidera|vuole|intende|acconsente|è d'accordo)…(?:comunichi|dica|"
+        r"informi|avvisi|segnali|comunicarlo|dirlo|segnalarlo)",
         r"(?:rimanendo|restando|proseguendo|continuando|attendendo|non riagganciando|parlando|tacendo|utilizzando)"
         rf"~{_CONSENTS}",
         r"(?:se|quando|finché)(?: lei)? (?:rimane|resta|prosegue|continua|attende|parla|non riaggancia|"
@@ -61,12 +63,13 @@ WORDS: Final = Words(
         r"aspetterà) (?:\w+ )?(?:di più|più)",
         r"più (?:lento|lenta|lentamente|attesa)|ritard[oi]|ritardat[oa]",
         r"miglior[ei]? (?:servizio|assistenza|aiuto|consulenza)|(?:aiutarla|servirla|assisterla) meglio",
-        r"(?<!senza )(?<!senza alcuna )(?:svantaggi\w*|conseguenz[ae]|penalizzazion[ei])|vantaggi\w*|benefici",
+        r"(?<!senza )(?<!senza alcuna )(?:svantaggi\w*|conseguenz[ae]|penalizzazion[ei])|vantaggi\w*",
         r"(?:deve|dovete|dovrà|è obbligat[oa] ad?|bisogna|è tenut[oa] ad?) (?:\w+ )?"
         r"(?:acconsentire|accettare|dare il (?:suo )?consenso|dire (?:di )?sì|scegliere sì)",
     ),
     pressure=(
-        r"sconti?|regal[oi]|omagg[io]\w*|premio|un premio|concors[oi]|vincere|vince|vinca|buon[oi] (?:sconto|"
+        r"(?:deve|la preghiamo di|è pregato di) riagganciare|riagganci(?:,)? se",
+        r"scont[oi]|regal[oi]|omagg[io]\w*|premio|un premio|concors[oi]|vincere|vince|vinca|buon[oi] (?:sconto|"
         r"acquisto)|ricompens[ae]",
         r"purtroppo|sfortunatamente|ci (?:dispiace|spiace|rincresce)|peccato|spiacenti",
         r"non (?:la |le )?(?:possiamo|potremo|potremmo|saremo in grado di|siamo in grado di)(?: \S+){0,2}? "

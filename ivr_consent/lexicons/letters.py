@@ -8,12 +8,17 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections import Counter
 from collections.abc import Iterator
 from functools import lru_cache
+from itertools import chain
 from typing import Final
 
 MOST_SHOWN: Final = 3
 """Characters told of in one text: one pasted sentence would be a list of forty."""
+
+LONGEST_SHOWN: Final = 40
+"""Letters of a word that are told: words have fewer, but a text may be one run of letters."""
 
 _CODES: Final = """
 af az bs ca cs cy da de en es et eu fi fo fr ga gl hr hu id is it lb lt lv ms mt nb nl nn no pl pt ro se sk sl sq
@@ -63,8 +68,12 @@ def strangers(language: str, text: str) -> tuple[tuple[str, str], ...]:
     if own == _LATIN_ALONE and _HARMLESS.fullmatch(text):
         return ()
     text = unicodedata.normalize("NFC", text)
-    found = {**dict.fromkeys(_signs(text, own)), **dict.fromkeys(_words(text, own, language))}
-    return tuple(found)[:MOST_SHOWN]
+    found: dict[tuple[str, str], None] = {}
+    for stranger in chain(_signs(text, own), _words(text, own, language)):
+        found[stranger] = None
+        if len(found) == MOST_SHOWN:
+            break
+    return tuple(found)
 
 
 def _signs(text: str, own: frozenset[str] | None) -> Iterator[tuple[str, str]]:
@@ -85,12 +94,15 @@ def _signs(text: str, own: frozenset[str] | None) -> Iterator[tuple[str, str]]:
 def _words(text: str, own: frozenset[str] | None, language: str) -> Iterator[tuple[str, str]]:
     """Letters of another script, told once a word."""
     words = _WORD.findall("".join(c for c in text if not _unseen(c)))
-    present = {_script(character) for word in words for character in word} - {""}
+    if own is None:
+        counts = Counter(_script(character) for word in words for character in word)
+        del counts[""]
+        if _kin(frozenset(counts)):
+            return
+        mostly = frozenset({counts.most_common(1)[0][0]})
     for word in words:
         if own is None:
-            if _kin(present) == 1:
-                return
-            allowed = frozenset({max(sorted(present), key=lambda script: _count(words, script))})
+            allowed = mostly
         elif own == _LATIN_ALONE or {_script(character) for character in word} & own:
             allowed = own
         else:
@@ -101,7 +113,8 @@ def _words(text: str, own: frozenset[str] | None, language: str) -> Iterator[tup
                 own == _LATIN_ALONE and not _HARMLESS.fullmatch(character) and character not in _ALSO.get(language, "")
             )
             if script and (script not in allowed or rare):
-                yield f"{_called(character)} in {word!r}", f"write {word!r} in letters of the language, typed anew"
+                shown = word[:LONGEST_SHOWN]
+                yield f"{_called(character)} in {shown!r}", f"write {shown!r} in letters of the language, typed anew"
                 break
 
 
@@ -125,14 +138,6 @@ def _script(character: str) -> str:
     return "KATAKANA" if name.startswith("KATAKANA-HIRAGANA") else name.partition(" ")[0]
 
 
-def _kin(present: set[str]) -> int:
-    """How many scripts these are; Japanese and Korean are each written in several that count as one."""
-    together = present - {""}
-    for mixed in (_OTHER_SCRIPTS["ja"], _OTHER_SCRIPTS["ko"], _OTHER_SCRIPTS["zh"]):
-        if together <= mixed:
-            return 1
-    return len(together)
-
-
-def _count(words: list[str], script: str) -> int:
-    return sum(_script(character) == script for word in words for character in word)
+def _kin(present: frozenset[str]) -> bool:
+    """Whether these scripts are written together; Japanese, Korean and Chinese are each written in several."""
+    return len(present) <= 1 or any(present <= _OTHER_SCRIPTS[mixed] for mixed in ("ja", "ko", "zh"))

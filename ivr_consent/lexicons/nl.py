@@ -34,7 +34,7 @@ WORDS: Final = Words(
         r"(?:zolang|zo lang)(?: als)?(?: dat| dit| het)?(?: \w+)? (?:nodig|noodzakelijk)(?: is)?",
         r"een (?:bepaalde|beperkte|zekere|korte) (?:tijd|periode|termijn)(?! van)|een tijdje|enige tijd",
         r"in principe|doorgaans|gewoonlijk|normaal gesproken|normaliter|meestal|in de regel",
-        r"onder (?:andere|meer)|o\.? ?a\.?|e\.? ?d\.?|enz|enzovoorts?|etc|en dergelijke|of iets dergelijks|"
+        r"onder (?:andere|meer)|o\. ?a\.?|e\. ?d\.?|enz|enzovoorts?|etc|en dergelijke|of iets dergelijks|"
         r"en soortgelijke",
     ),
     modal=(
@@ -48,6 +48,8 @@ WORDS: Final = Words(
         r"behouden (?:wij |we )?ons",
     ),
     passive=(
+        r"(?:als|indien|wilt) u…(?:niet|geen|bezwaar)…(?:opgenomen|opname|opnames|opnemen)…(?:meld|meldt|zeg|"
+        r"zegt|geef|geeft|laat|vertel)",
         rf"(?:als|wanneer|indien|zolang) (?:u|je)(?: \S+){{0,4}}? {_STAY}~{_AGREED}",
         r"door…(?:blijven|wachten|gaan|hangen|praten|spreken|zeggen|toetsen|zwijgen)~(?:stemt|gaat|geeft|accepteert)"
         rf"{_AFTER}",
@@ -56,7 +58,7 @@ WORDS: Final = Words(
         r"~(?:betekent|is|geldt|telt|beschouwen|wordt|zien)~(?:ja|toestemming|akkoord|instemming)",
         r"opgenomen,? (?:tenzij|behalve als|behalve wanneer)|tenzij u~(?:nemen (?:wij|we)|"
         r"wordt (?:\S+ ){1,3}?opgenomen)",
-        r"(?:stilzwijgende|impliciete|veronderstelde) (?:toestemming|instemming)|(?:wij|we)? ?gaan (?:wij |"
+        r"(?:stilzwijgende|impliciete|veronderstelde) (?:toestemming|instemming)|gaan (?:wij |"
         r"we )?er ?van ?uit dat u",
     ),
     weighing=(
@@ -71,6 +73,7 @@ WORDS: Final = Words(
         r"instemmen|ja (?:te )?(?:kiezen|toetsen|zeggen))",
     ),
     pressure=(
+        r"(?:moet|dient|gelieve)…op te hangen|hang(?:t u)? (?:dan )?op(?! betekent)|moet u ophangen",
         r"korting\w*|cadeau\w*|geschenk\w*|winnen|win|wint|prijsvraag|beloning\w*|bonus\w*|waardebon\w*|loterij\w*",
         r"helaas|jammer|spijtig|betreuren|het spijt ons|teleurgesteld",
         r"kunnen (?:wij|we)(?: u)?(?: \S+){0,2}? niet (?:\w+ ){0,3}?(?:helpen|verbinden|doorverbinden|"
@@ -83,7 +86,7 @@ WORDS: Final = Words(
         r"beëindigen (?:wij|we)",
         r"(?:eindigt|stopt) (?:het|dit|uw) gesprek",
         r"(?:wij|we) (?:raden|adviseren|bevelen|hopen|moedigen)|(?:raden|adviseren|bevelen) (?:wij|we)",
-        r"(?:kies|kiest u|zeg|toets) (?:alstublieft|graag|bij voorkeur) ja|kies (?:\w+ )?ja|"
+        r"(?:kies|kiest u|zeg|toets) (?:alstublieft|graag|bij voorkeur) ja|kies (?:\w+ )?ja(?! of)|"
         r"gelieve (?:\w+ )?(?:ja|toe te stemmen)",
         r"help(?:t)? (?:u )?ons|bedankt voor uw (?:toestemming|keuze)|"
         r"dank (?:u )?(?:wel )?(?:voor uw toestemming|dat u toestemt)",

@@ -18,7 +18,7 @@ _AGREED = (
 _STAY = (
     r"(?:blir|venter|fortsetter|snakker|går videre|holder|henger på|ikke legger på|ikke sier|ikke trykker|"
     r"ikke svarer|"
-    r"ikke gjør|ikke protesterer|lar være|sier|tier|er taus|er stille)"
+    r"ikke gjør|ikke protesterer|lar være|sier ingenting|tier|er taus|er stille)"
 )
 
 WORDS: Final = Words(
@@ -34,7 +34,7 @@ WORDS: Final = Words(
         r"så lenge (?:det er |som )?(?:nødvendig|påkrevd)|så lenge det er behov",
         r"i en (?:viss |kortere |begrenset )?(?:periode|tid)(?! på)|en stund|en viss tid",
         r"som regel|vanligvis|normalt|i utgangspunktet|i prinsippet|typisk|til vanlig",
-        r"blant annet|bl\.? ?a\.?|m\.? ?m\.?|m\.? ?v\.?|o\.? ?l\.?|osv|og så videre|og lignende|eller lignende|etc",
+        r"blant annet|bl\. ?a\.?|bl a|m\. ?m\.?|m\. ?v\.?|mv|o\. ?l\.?|osv|og så videre|og lignende|eller lignende|etc",
     ),
     modal=(
         rf"kan(?: (?!bare|kun|ikke|få|du|be|alltid|når)\w+){{0,3}}? (?:bli (?:\w+ )?{_RECORDED}|{_RECORDING})",
@@ -48,6 +48,9 @@ WORDS: Final = Words(
         r"det kan (?:skje|hende|være|forekomme)(?: at)?|forbeholder (?:vi )?oss|risikerer å bli",
     ),
     passive=(
+        r"(?:(?:hvis|dersom) du ikke (?:ønsker|vil)|ønsker du ikke|vil du ikke)…(?:tas opp|opptak\w*|tatt opp|"
+        r"dette)…(?:si|sier|meld|meddel|"
+        r"gi beskjed|opplys|informer)",
         rf"(?:hvis|når|dersom|om|så lenge) du {_STAY}~{_AGREED}",
         r"ved å (?:bli|vente|fortsette|snakke|la være|ikke|tie|bruke|ringe|holde)"
         rf"~(?:samtykker|godtar|aksepterer|godkjenner|tillater|gir){_AFTER}",
@@ -62,14 +65,15 @@ WORDS: Final = Words(
     weighing=(
         r"raskere|fortere|før (?:de )?andre|først i køen|fortrinn\w*|forrang|(?<!samme )(?:prioritet|"
         r"prioritering)|prioriteres",
-        r"(?:vente|venter)(?: \w+)? lenger|lengre (?:ventetid|kø)|kortere (?:ventetid|kø)|langsommere|tregere|"
+        r"(?:vente|venter)(?: (?!ikke)\w+)? lenger|lengre (?:ventetid|kø)|kortere (?:ventetid|kø)|langsommere|tregere|"
         r"forsink\w+",
         r"bedre (?:\w+ )?(?:service|hjelp|veiledning|rådgivning)",
         r"(?<!uten )(?:ulempe|ulemper|konsekvens|konsekvenser|bryderi)|fordel|fordeler|fordelaktig\w*",
         r"(?:må|bør|skal|er nødt til å|er forpliktet til å)(?: du)?(?! ikke) (?:\w+ )?"
-        r"(?:samtykke|godta|akseptere|gi (?:ditt )?samtykke|si ja|trykke ja|velge ja)",
+        r"(?:samtykke|godta|akseptere|gi (?:ditt )?samtykke|si ja|trykke ja|velge ja)(?! eller)",
     ),
     pressure=(
+        r"(?:må du|skal du|vennligst) legge? på|legg på hvis",
         r"rabatt\w*|gavekort\w*|gave|gaver|premie\w*|vinne|vinner|gevinst\w*|bonus\w*|belønning\w*|lodd|trekning\w*",
         r"dessverre|beklager|beklageligvis|synd at|det er synd|leit|skuffe\w+",
         r"kan (?:vi )?(?:dessverre )?ikke (?:\w+ ){0,2}?(?:hjelpe|betjene|sette deg|behandle|fortsette)",
@@ -78,7 +82,7 @@ WORDS: Final = Words(
         r"anropet) (?:avsluttes|brytes)",
         r"(?:avsluttes|brytes) (?:samtalen|anropet)",
         r"vi (?:\w+ )?(?:anbefaler|foreslår|oppfordrer|oppmuntrer|råder|håper)|anbefaler vi|oppfordres til",
-        r"(?:velg|si|trykk) (?:gjerne|vennligst) ja|velg (?:\w+ )?ja|vennligst (?:samtykk\w*|godta\w*)",
+        r"(?:velg|si|trykk) (?:gjerne|vennligst) ja|velg (?:\w+ )?ja(?! eller)|vennligst (?:samtykk\w*|godta\w*)",
         r"hjelp(?:e|er)? oss|takk for (?:ditt )?(?:samtykke\w*|ja)|takk for at du (?:samtykker|sier|valgte|"
         r"har valgt)",
         r"i din (?:egen )?interesse|til din (?:egen )?fordel|de fleste (?:kunder|som ringer|velger|innringere)",

@@ -33,7 +33,7 @@ WORDS: Final = Words(
         r"przez czas)(?: \w+){0,2}? (?:konieczn|niezbędn|potrzebn)\w+",
         r"przez (?:pewien|jakiś|ograniczony|określony) (?:czas|okres)(?! \d)",
         r"zazwyczaj|zwykle|z reguły|co do zasady|zasadniczo|normalnie|na ogół|w zasadzie|przeważnie",
-        r"między innymi|m\.? ?in|itp|itd|i tak dalej|i tym podobne|lub podobn\w+|oraz podobn\w+|w innych celach",
+        r"między innymi|m\. ?in|itp|itd|i tak dalej|i tym podobne|lub podobn\w+|oraz podobn\w+|w innych celach",
     ),
     modal=(
         r"(?<!nie )(?<!tylko )(?:może|mogą|mogłaby|mogłyby|mógłby|mogłoby)(?: (?!tylko|nie|wyłącznie|jedynie|"
@@ -46,6 +46,8 @@ WORDS: Final = Words(
         r"ywanie) jest możliwe|może się zdarzyć",
     ),
     passive=(
+        r"(?:jeśli|jeżeli)(?: \w+)? nie (?:chcą|zgadzają|wyrażają|życzą)…(?:poinform\w+|powiedz\w+|zgłos\w+|"
+        r"o poinformowanie)",
         r"(?:pozostając|zostając|kontynuując|czekając|nie rozłączając się|rozmawiając|milcząc|"
         r"nie odpowiadając|korzystając)"
         rf"~{_CONSENTS}",
@@ -72,9 +74,10 @@ WORDS: Final = Words(
         r"lepsz\w+ (?:obsług\w+|pomoc\w*|wsparci\w+)|lepiej (?:pomóc|obsłużyć)",
         r"(?<!bez )(?<!bez żadnych )(?:konsekwencj\w+|niedogodnoś\w+|niekorzyst\w+)|korzyś\w+|korzystniej\w*",
         r"(?:muszą|musi|musisz|trzeba|należy|powinni|powinien|powinna)(?: \w+){0,2}? "
-        r"(?:zgodzić|wyrazić zgod\w+|zaakceptować|udzielić zgod\w+|wybrać (?:tak|zgod\w+))",
+        r"(?:zgodzić|wyrazić zgod\w+|zaakceptować|udzielić zgod\w+|wybrać (?:tak|zgod\w+))(?! (?:lub|albo|czy))",
     ),
     pressure=(
+        r"(?:prosimy|proszę)(?: o)? (?:się )?(?:rozłączenie|rozłączyć)|muszą (?:się )?państwo rozłączyć",
         r"rabat\w*|zniżk\w+|prezent\w*|upomin\w+|nagrod[aąęyęu]\w*|nagród|wygra[ćjł]\w*|wygrają|"
         r"premi[aęiąe]\w*|bonus\w*|konkurs\w*|loteri\w+",
         r"niestety|przykro|szkoda|żałujemy|ubolewa\w+|z żalem",

@@ -18,7 +18,8 @@ _AGREED = (
 _STAY = (
     r"(?:stannar|är kvar|är tyst|väntar|håller|hänger kvar|fortsätter|går vidare|dröjer kvar|inte lägger på|"
     r"inte säger|"
-    r"inte trycker|inte svarar|inte gör|inte invänder|inget säger|ingenting säger|inget gör|säger|tiger|pratar|talar)"
+    r"inte trycker|inte svarar|inte gör|inte invänder|inget säger|ingenting säger|inget gör|"
+    r"säger inget|tiger|pratar|talar)"
 )
 
 WORDS: Final = Words(
@@ -33,7 +34,7 @@ WORDS: Final = Words(
         r"så länge (?:det |som |som det )?(?:behövs|är nödvändigt|krävs|är relevant|nödvändigt)",
         r"(?:i|under) en (?:viss |kortare |begränsad )?(?:tid|period)(?! (?:av|på|om))|en tid framöver",
         r"i regel|som regel|normalt|vanligtvis|oftast|i princip|typiskt sett|i allmänhet",
-        r"bland annat|bl\.? ?a\.?|m\.? ?m\.?|o\.? ?s\.? ?v\.?|osv|och så vidare|och liknande|eller liknande|"
+        r"bland annat|bl\. ?a\.?|bl a|m\. ?m\.?|o\. ?s\. ?v\.?|osv|och så vidare|och liknande|eller liknande|"
         r"med mera|etc",
     ),
     modal=(
@@ -48,6 +49,8 @@ WORDS: Final = Words(
         r"det kan (?:hända|förekomma|vara så)(?: att)?|förbehåller (?:vi )?oss|riskerar att (?:bli|spelas)",
     ),
     passive=(
+        r"(?:om du inte (?:vill|önskar)|vill du inte|önskar du inte)…(?:spela\w* in|inspel\w+|detta)…(?:säg|"
+        r"säga|meddela|berätta|informera|säger)",
         rf"(?:om|när|såvida|så länge) du {_STAY}~{_AGREED}",
         r"genom att (?:du )?(?:stanna|stannar|vänta|väntar|fortsätta|fortsätter|inte|vara|tala|prata|ringa|"
         r"hålla|dröja|tiga)"
@@ -63,14 +66,16 @@ WORDS: Final = Words(
     ),
     weighing=(
         r"snabbare|fortare|före (?:de )?andra|först i kön|förtur|(?<!samma )(?:prioritet|prioritering)|prioriteras",
-        r"(?:vänta|väntar)(?: \w+)? längre|längre (?:väntetid|kö)|kortare (?:väntetid|kö)|långsammare|"
+        r"(?:vänta|väntar)(?: (?!inte)\w+)? längre|längre (?:väntetid|kö)|kortare (?:väntetid|kö)|långsammare|"
         r"försen\w+|fördröj\w+",
         r"bättre (?:\w+ )?(?:service|hjälp|rådgivning|stöd|bemötande)",
-        r"(?<!utan )(?:nackdel|nackdelar|konsekvens|konsekvenser|olägenhet\w*|besvär)|fördel|fördelar|förmån\w*",
+        r"(?<!utan )(?:nackdel|nackdelar|konsekvens|konsekvenser|olägenhet\w*|besvär)|fördel|fördelar",
         r"(?:måste|bör|är tvungen att|är skyldig att|ska)(?: du)?(?! inte) (?:\w+ )?"
-        r"(?:samtycka|godkänna|acceptera|ge (?:ditt )?samtycke|lämna (?:ditt )?samtycke|säga ja|trycka ja|välja ja)",
+        r"(?:samtycka|godkänna|acceptera|ge (?:ditt )?samtycke|lämna (?:ditt )?samtycke|säga ja|trycka ja|"
+        r"välja ja)(?! eller)",
     ),
     pressure=(
+        r"(?:måste du|ska du|vänligen) lägg(?:a)? på|lägg på om",
         r"rabatt\w*|presentkort\w*|present|presenter|gåva|gåvor|vinna|vinner|vinst\w*|pris att vinna|bonus\w*|"
         r"belöning\w*",
         r"lotteri\w*|utlottning\w*|tyvärr|beklagar|beklagligtvis|synd att|det är synd|besvik\w+",
@@ -78,7 +83,8 @@ WORDS: Final = Words(
         r"annars (?:kan|avsluta\w*|bryt\w*)|(?:avslutar|bryter) vi|vi (?:avslutar|bryter) (?:samtalet)",
         r"samtalet (?:avslutas|bryts|kopplas ner|kommer att (?:avslutas|brytas))|(?:avslutas|bryts) samtalet",
         r"(?:vi )?(?:rekommenderar|föreslår|uppmanar|uppmuntrar|hoppas)(?: vi)?(?: dig)?|råder (?:vi )?dig",
-        r"(?:välj|säg|tryck) (?:gärna|vänligen) ja|välj (?:\w+ )?ja|(?:vänligen|snälla) (?:samtyck\w*|godkänn\w*)",
+        r"(?:välj|säg|tryck) (?:gärna|vänligen) ja|välj (?:\w+ )?ja(?! eller)|(?:vänligen|"
+        r"snälla) (?:samtyck\w*|godkänn\w*)",
         r"hjälp(?:a|er)? oss|tack för (?:ditt )?(?:samtycke|ja)|tack för att du (?:samtycker|säger|valde|har valt)",
         r"i ditt (?:eget )?intresse|till din (?:egen )?fördel|de flesta (?:kunder|som ringer|väljer)",
         r"(?:sämre|begränsad) (?:service|hjälp|stöd)|extra (?:avgift|kostnad)\w*|på egen risk",

@@ -10,7 +10,7 @@ import pytest
 from ivr_consent.core.decision import Answer as AnswerEvidence
 from ivr_consent.core.decision import Decision, Outcome
 from ivr_consent.core.flow import Plan
-from ivr_consent.core.steps import Ask, Decide, Destination, Note, Play, Pressed, Route, Timing
+from ivr_consent.core.steps import Ask, Decide, Destination, Note, Play, Pressed, Record, Route, Timing
 from ivr_consent.pbx.simulated.caller import (
     Action,
     AtStep,
@@ -340,3 +340,39 @@ def test_the_press_is_believed_with_its_proof(ledger: Ledger) -> None:
     done = call(ledger, ONE, press("1", at_ms=7000))
     (pressed,) = [entry.result for entry in done.journal if isinstance(entry.result, Pressed)]
     assert pressed == Pressed("1", 0, 7000, Timing.VIRTUAL)
+
+
+# --- trials ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("actions", "outcome", "reason", "told"),
+    [
+        ((press("1"),), Outcome.GRANTED, "yes_key", "result-granted"),
+        ((press("2"),), Outcome.DECLINED, "no_key", "result-declined"),
+        ((press("3"), press("4", window=2), press("1", window=3)), Outcome.GRANTED, "yes_key", "result-granted"),
+        ((), Outcome.NO_ANSWER, "silence", "result-unrecorded"),
+        ((Action(During("notice-1", at_ms=100), HangUp()),), Outcome.ABANDONED, "hung_up_informing", None),
+    ],
+    ids=["yes", "no", "repeat, long, yes", "silence", "hangs up"],
+)
+def test_a_trial(ledger: Ledger, actions: tuple[Action, ...], outcome: Outcome, reason: str, told: str | None) -> None:
+    """What callers would hear, and nothing of it is logged or recorded."""
+    done = call(ledger, replace(ONE, trial=True), *actions)
+    assert (done.ending.outcome, done.ending.reason, done.ending.logged) == (outcome, reason, False)
+    assert done.decisions == ()
+    assert done.destination is Destination.UNRECORDED
+    assert not any(isinstance(entry.step, Decide | Record | Note) for entry in done.journal)
+    routes = [entry.step for entry in done.journal if isinstance(entry.step, Route)]
+    assert routes == ([] if told is None else [Route(Destination.UNRECORDED, "trial", reason)])
+    plays = [entry.step for entry in done.journal if isinstance(entry.step, Play)]
+    assert told in (None, plays[-1].prompt.id)
+    if told == "result-granted":
+        assert plays[-1].keys == frozenset(), "there is nothing to take back"
+
+
+def test_a_trial_takes_half_a_prompt_for_no_information(ledger: Ledger) -> None:
+    """I2 holds in a trial too: else a draft would sound right that no caller could say yes to."""
+    injection = Injection(During("notice-2"), Fault.PROMPT_CUT_SHORT)
+    done = call(ledger, replace(ONE, trial=True), injections=(injection,))
+    assert (done.ending.outcome, done.ending.reason) == (Outcome.FAILED, "prompt_not_whole")

@@ -392,6 +392,124 @@ def test_any_call_on_a_large_plan(grants: Grants, data: st.DataObject) -> None:
     _judged(run(LARGE, choose))
 
 
+# --- trials -----------------------------------------------------------------------------------------------------------
+
+
+def judge_trial(path: Course) -> None:
+    """A draft that is tried: nothing is logged, nothing recorded, nobody is routed to the recorded line."""
+    steps, ending = path.steps, path.ending
+    assert isinstance(steps[0][0], Answer)
+    assert {type(step) for step, _ in steps} <= {Answer, Play, Ask, Route}, "no Decide, no Record, no Note"
+    _nothing_said_to_nobody(replace(path, ending=replace(ending, outcome=Outcome.FAILED)))
+    assert (ending.route, ending.logged, ending.recording_id) == (Destination.UNRECORDED, False, None)
+    assert re.fullmatch(r"[a-z_]+", ending.reason)
+    routes = [step for step, _ in steps if isinstance(step, Route)]
+    assert all(step == Route(Destination.UNRECORDED, "trial", ending.reason) for step in routes)
+    assert len(routes) <= 1
+    assert routes or any(isinstance(result, Gone) for _, result in steps), "the dialplan is told"
+    assert not routes or isinstance(steps[-1][0], Route)
+    told = [step.prompt.id for step, _ in steps if isinstance(step, Play) and step.prompt.id.startswith("result-")]
+    granted = ending.outcome is Outcome.GRANTED
+    assert granted == ("result-granted" in told), "what is heard is what a caller would hear"
+    if granted:
+        assert told[-1] == "result-granted"
+        assert _earned(path.plan, steps)
+
+
+def _trial_judged(path: Course) -> None:
+    try:
+        judge_trial(path)
+    except AssertionError as error:
+        raise AssertionError(f"{error}\n{path}") from error
+
+
+@pytest.mark.parametrize(
+    ("plan", "deviations"),
+    [(TINY, 3), (SMALL, 3), (AGAIN, 3)],
+    ids=["one purpose", "two purposes, two languages", "two purposes, asked again"],
+)
+def test_every_caller_of_a_trial(plan: Plan, deviations: int, grants: Grants) -> None:
+    """Whatever is pressed, and whatever fails: a draft decides nothing and starts nothing."""
+    endings = set()
+    for path in walk(replace(plan, trial=True), lambda step: sensible(step, grants), deviations):
+        _trial_judged(path)
+        endings.add(path.ending.outcome)
+    assert endings == set(Outcome)
+
+
+@pytest.mark.parametrize("plan", [TINY, SMALL], ids=["one purpose", "two of each"])
+def test_every_nonsense_in_a_trial(plan: Plan, grants: Grants) -> None:
+    """Also with real Grants and confirmed recordings where none belong."""
+    trial = replace(plan, trial=True)
+    for path in walk(trial, lambda step: anything(step, grants), 2 if plan is TINY else 1):
+        _trial_judged(path)
+
+
+@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_any_trial_of_a_large_plan(grants: Grants, data: st.DataObject) -> None:
+    def choose(step: Step) -> Result:
+        found = anything(step, grants) if data.draw(st.integers(0, 39)) == 0 else sensible(step, grants)
+        if isinstance(step, Ask):
+            return data.draw(st.sampled_from(found))
+        return found[0] if data.draw(st.integers(0, 9)) else data.draw(st.sampled_from(found))
+
+    _trial_judged(run(replace(LARGE, trial=True), choose))
+
+
+@pytest.mark.parametrize("plan", [TINY, SMALL], ids=["one purpose", "two of each"])
+def test_a_trial_sounds_like_the_call(plan: Plan, grants: Grants) -> None:
+    """Who hears the draft hears what callers will: the same prompts and windows, with the same keys, in the same order.
+
+    But for a granted call's last prompt, which "no" may cut short where there is something to take back.
+    """
+
+    def heard(path: Course) -> list[Any]:
+        return [
+            (step.prompt.path, None if step.prompt.id == "result-granted" else step.keys)
+            if isinstance(step, Play)
+            else step
+            for step, _ in path.steps
+            if isinstance(step, Answer | Play | Ask)
+        ]
+
+    def on_the_call(step: Step) -> list[Result]:
+        """What a caller can do; disk and recorder do their work."""
+        found = sensible(step, grants)
+        return found if isinstance(step, Answer | Play | Ask) and not _after_the_choice(step) else found[:1]
+
+    calls = list(walk(plan, on_the_call, 2))
+    trials = list(walk(replace(plan, trial=True), on_the_call, 2))
+    assert [heard(path) for path in trials] == [heard(path) for path in calls]
+    assert [path.ending.outcome for path in trials] == [path.ending.outcome for path in calls]
+    assert [path.ending.reason for path in trials] == [path.ending.reason for path in calls]
+
+
+def _after_the_choice(step: Step) -> bool:
+    return isinstance(step, Play) and step.prompt.id in ("result-granted", "result-declined", "result-unrecorded")
+
+
+def test_the_judge_of_trials_sees(grants: Grants) -> None:
+    """It is not blind: a real call is not taken for a trial, nor a forged one."""
+    with pytest.raises(AssertionError):
+        judge_trial(run(TINY, lambda step: sensible(step, grants)[0]))
+    good = run(replace(TINY, trial=True), lambda step: sensible(step, grants)[0])
+    judge_trial(good)
+    route = good.steps[-1]
+    recorded = (Route(Destination.RECORDED, "granted", "yes_key"), Routed())
+    for steps, ending in (
+        ((*good.steps[:-1], recorded), good.ending),
+        ((*good.steps, route), good.ending),
+        (good.steps[:-1], good.ending),
+        (tuple(pair for pair in good.steps if not isinstance(pair[0], Ask)), good.ending),
+        (good.steps, replace(good.ending, route=Destination.RECORDED)),
+        (good.steps, replace(good.ending, logged=True)),
+        (good.steps, replace(good.ending, recording_id=CALL.call_id)),
+    ):
+        with pytest.raises(AssertionError):
+            judge_trial(Course(good.plan, steps, ending))
+
+
 def _judged(path: Course) -> None:
     try:
         judge(path)

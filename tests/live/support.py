@@ -9,8 +9,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import fcntl
+import functools
 import itertools
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -29,7 +31,7 @@ from ivr_consent.core.steps import Prompt
 from ivr_consent.language import Clues
 from ivr_consent.pbx.asterisk.dialplan import render_include, render_lines
 from ivr_consent.pbx.asterisk.manager import Event, ManagerLink
-from ivr_consent.site import load_site
+from ivr_consent.site import line_states, load_site
 from ivr_consent.store.ledger import CallRecord, LedgerReader
 from ivr_consent.testing.eye import DirectoryWatch
 from ivr_consent.testing.phone import Call, Phone
@@ -150,6 +152,22 @@ class Site:
     relay: Relay
     calls: list[LiveCall] = field(default_factory=list)
 
+    @functools.cached_property
+    def sounds(self) -> dict[str, str]:
+        """The ids of prompts by the folder that their sound is in."""
+        return {
+            str(prompt.audio.folder(Path())): prompt.id
+            for state in line_states(self.settings).values()
+            if state.manifest is not None
+            for spoken in state.manifest.languages
+            for prompt in spoken.prompts()
+        }
+
+    def named(self, command: str) -> str:
+        """A command with the prompt's id in place of the folder of its sound."""
+        match = re.search(r"([a-z]+/[0-9a-f]{32})/prompt", command)
+        return command.replace(match[0], self.sounds.get(match[1], match[0])) if match else command
+
     @property
     def recordings(self) -> Path:
         return self.home / "recordings"
@@ -208,7 +226,7 @@ class LiveCall:
         if event.headers.one("Uniqueid") != self.uniqueid:
             return
         if event.name == "AGIExecStart":
-            self.executed.append(event.headers.get("Command", ""))
+            self.executed.append(self.site.named(event.headers.get("Command", "")))
         elif event.name == "UserEvent" and event.headers.get("UserEvent") == "Told":
             self.told = {name: event.headers.get(name, "") for name in ("Result", "Reason", "Call")}
         self.changed.set()

@@ -215,9 +215,8 @@ async def press_yes(call: object) -> None:
 
 
 async def test_prompt_missing(own: Site) -> None:
-    """R2, R6: a file that vanished after the start; -1 without a hang-up is a missing prompt, not a caller gone."""
+    """R2, R6: a file that vanishes in a call; -1 without a hang-up is a missing prompt, not a caller gone."""
     prompt = Path(own.prompt("retention").path)
-    hidden = [(path, path.with_suffix(path.suffix + ".gone")) for path in prompt.parent.glob("retention.*")]
     copy = own.home / "audio"
     # A copy of the shared audio for this site alone, so that no other test misses the file.
     shutil.copytree(own.settings.path(own.settings.prompts.audio), copy)
@@ -228,20 +227,21 @@ async def test_prompt_missing(own: Site) -> None:
     own.server.stop()
     await own.server.start()
     await until_log(own.server, "manager_up")
-    assert hidden
-    for path in copy.rglob("retention.*"):
-        path.unlink()
     async with own.call("support") as call:
+        await call.prompt("controller")
+        shutil.rmtree(copy / prompt.parent.relative_to(own.settings.path(own.settings.prompts.audio)))
         await call.unrecorded_line()
         record = await call.record()
         assert call.created() == []
     assert (record.decision.outcome, record.decision.payload["reason"]) == ("failed", "prompt_missing")
-    own.server.stop()
-    await own.server.start()  # found on the next start: the line is not ready
-    async with own.call("support") as call:
-        await call.unrecorded_line()
-        record = await call.record()
-    assert record.decision.payload["reason"] == "line_not_ready"
+    for restart in (False, True):  # found at once, and on the next start
+        if restart:
+            own.server.stop()
+            await own.server.start()
+        async with own.call("support") as call:
+            await call.unrecorded_line()
+            record = await call.record()
+        assert record.decision.payload["reason"] == "line_not_ready"
 
 
 async def test_manager_link_cut(own: Site) -> None:

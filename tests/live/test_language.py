@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ import pytest_asyncio
 from ivr_consent.config import LanguageBy, Line
 from ivr_consent.pbx.asterisk.dialplan import render_include, render_lines
 from ivr_consent.store.ledger import CallRecord
+from ivr_consent.testing.rig import Version
 from tests.live.support import DIALPLAN, LiveCall, Site, site
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -229,6 +231,21 @@ async def test_what_looks_like_a_language_is_one(tongues: Site, value: str) -> N
 async def test_first_takes_whoever_fits_nothing(tongues: Site) -> None:
     assert await begun(tongues, "patient", from_user=NORWEGIAN, headers=[(HEADER, "pl")]) == ("en", "first")
     assert await begun(tongues, "patient", from_user=NORWEGIAN, headers=[(HEADER, "de")]) == ("de", "header")
+
+
+@pytest.mark.parametrize("version", ["22", "16"])
+async def test_the_classic_script_chooses_likewise(version: Version) -> None:
+    """The same session, without a server."""
+    async with site(version, manager=False, lines=LINES) as running:
+        running.server.stop()
+        include = render_include(running.settings, Path(sys.executable).parent / "ivr-consent-agi")
+        await running.pbx.reload_dialplan(include + DIALPLAN.replace("[from-sip]\n", NUMBERS) + GATE)
+        assert await begun(running, DANISH_LINE, from_user=NORWEGIAN) == ("da", "dialled")
+        headers = [(HEADER, "pl, de;q=0.5")]
+        assert await begun(running, OTHER_LINE, from_user=NORWEGIAN, headers=headers) == ("de", "header")
+        async with running.call(OTHER_LINE, from_user=NORWEGIAN, headers=[(HEADER, HOSTILE["the shell"])]) as call:
+            await refused(call)
+    assert not OWNED.exists()
 
 
 async def test_chan_sip_on_16() -> None:

@@ -263,8 +263,7 @@ async def write_it(desk: Desk) -> None:
     for verb in ("build", "publish"):
         assert "element 8" in await desk.run("prompts", verb, "sales", code=3)
     desk.edit(desk.notice("en"), 'elements = []\ntext = "You can withdraw', 'elements = [8]\ntext = "You can withdraw')
-    checked = await desk.told("prompts", "check", "sales", code=3)  # whole, and not published yet
-    assert checked["lines"][0]["draft"]["errors"] == []
+    assert "nothing published yet" in await desk.run("prompts", "check", "sales")
     take = desk.home / "studio.wav"
     record_take(take, "Nothing is being recorded now. Recording starts only if you press yes.")
     await desk.run("prompts", "take", "en", "sales", TAKEN, str(take))

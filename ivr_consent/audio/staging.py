@@ -1,4 +1,4 @@
-"""The workshop: where sounds are made before they enter the store, each in one step, whole or not at all.
+"""Staging: where sounds are made before they enter the store, each in one step, whole or not at all.
 
 A build works in a folder of its own inside the store, hence on the same file system, and holds a lock in it for as
 long as its process lives. What a killed build leaves behind is removed by the next one.
@@ -24,7 +24,7 @@ _LOCK = ".lock"  # in the store: held while a build's folder is made or removed,
 
 
 @contextlib.contextmanager
-def workshop(store: Path) -> Iterator[Path]:
+def staging(store: Path) -> Iterator[Path]:
     """A folder to work in, removed at the end. Raises :class:`AudioError` when the store cannot be written."""
     try:
         _make_folders(store)
