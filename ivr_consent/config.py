@@ -17,7 +17,8 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 
 from ivr_consent import config_problems
 from ivr_consent.core.errors import ConfigurationError, Problem
-from ivr_consent.core.notice import IDENTIFIER, LANGUAGE, Lines
+from ivr_consent.core.notice import IDENTIFIER, LANGUAGE
+from ivr_consent.core.notice_file import Lines
 from ivr_consent.language import HEADER_NAME, PREFIX, Source, number
 from ivr_consent.toml_lines import TomlLines
 

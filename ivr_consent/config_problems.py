@@ -10,7 +10,7 @@ from typing import Any, get_args, get_origin
 from pydantic import BaseModel, ValidationError
 
 from ivr_consent.core.errors import Problem
-from ivr_consent.core.notice import Lines
+from ivr_consent.core.notice_file import Lines
 
 LONGEST_SHOWN = 60
 """Of what stands in the file, so much is shown."""

@@ -14,7 +14,8 @@ from typing import Any, Final
 
 from ivr_consent.core import notice_schema
 from ivr_consent.core.errors import NoticeError, Problem
-from ivr_consent.core.notice import CHOICE, ELEMENTS, RESULTS, Notice, Segment, parse_notice
+from ivr_consent.core.notice import CHOICE, ELEMENTS, RESULTS, Notice, Segment
+from ivr_consent.core.notice_file import parse_notice
 from ivr_consent.toml_edit import append_table, literal, remove_table, set_value
 
 TODO: Final = "TODO"

@@ -25,16 +25,8 @@ from ivr_consent.audio.takes import Take, open_take
 from ivr_consent.config import CODECS, FACTS, Line, Settings
 from ivr_consent.core.errors import AudioError, ConfigurationError, Problem, SignatureError, VersionError
 from ivr_consent.core.flow import Keys, Plan, SpokenNotice
-from ivr_consent.core.notice import (
-    SEVERAL_LANGUAGES,
-    Notice,
-    Script,
-    Segment,
-    compose,
-    parse_notice,
-    placeholders,
-    text_sha256,
-)
+from ivr_consent.core.notice import SEVERAL_LANGUAGES, Notice, Script, Segment, compose, placeholders, text_sha256
+from ivr_consent.core.notice_file import parse_notice
 from ivr_consent.core.steps import Prompt
 from ivr_consent.manifest import Manifest, Spoken, SpokenPrompt
 from ivr_consent.signing import Signer, Verifier, create_keys, key_pair, read_plain

@@ -276,7 +276,7 @@ def test_the_example_is_a_configuration(tmp_path: Path, section: str) -> None:
 
 
 def test_the_example_of_a_notice_is_one() -> None:
-    from ivr_consent.core.notice import parse_notice
+    from ivr_consent.core.notice_file import parse_notice
 
     (text,) = re.findall(r"```toml\n(.*?)```", sections(read("docs/prompts.md"))["The file"], flags=re.DOTALL)
     notice, problems = parse_notice(tomllib.loads(text), "docs/prompts.md")
@@ -287,7 +287,7 @@ def test_the_example_of_a_notice_is_one() -> None:
 
 
 def test_the_shipped_notices_are_listed() -> None:
-    from ivr_consent.core.notice import parse_notice
+    from ivr_consent.core.notice_file import parse_notice
 
     files = sorted((ROOT / "prompts").glob("*/recording.toml"))
     purposes = set()

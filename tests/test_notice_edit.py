@@ -13,16 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ivr_consent.core.errors import ConsentError, NoticeError
-from ivr_consent.core.notice import (
-    CHOICE,
-    ELEMENTS,
-    PLACEHOLDERS,
-    RESULTS,
-    Notice,
-    missing_elements,
-    parse_notice,
-    placeholders,
-)
+from ivr_consent.core.notice import CHOICE, ELEMENTS, PLACEHOLDERS, RESULTS, Notice, missing_elements, placeholders
+from ivr_consent.core.notice_file import parse_notice
 from ivr_consent.notice_edit import TODO, new_notice, remove_take, set_name, set_take, set_text, with_schema
 
 PROMPTS = Path(__file__).parent.parent / "prompts"

@@ -11,17 +11,8 @@ from typing import Any, Final
 import pytest
 
 from ivr_consent.audio.speech import espeak_voice, speak
-from ivr_consent.core.notice import (
-    CHOICE,
-    ELEMENTS,
-    PLACEHOLDERS,
-    RESULTS,
-    Notice,
-    Script,
-    compose,
-    parse_notice,
-    placeholders,
-)
+from ivr_consent.core.notice import CHOICE, ELEMENTS, PLACEHOLDERS, RESULTS, Notice, Script, compose, placeholders
+from ivr_consent.core.notice_file import parse_notice
 
 PROMPTS: Final = Path(__file__).parent.parent / "prompts"
 LANGUAGES: Final = ("da", "de", "en", "es", "fi", "fr", "nl", "no", "pl", "sv")

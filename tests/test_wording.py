@@ -14,7 +14,8 @@ from typing import Any
 import pytest
 
 from ivr_consent.core.errors import Problem
-from ivr_consent.core.notice import Notice, Script, compose, parse_notice
+from ivr_consent.core.notice import Notice, Script, compose
+from ivr_consent.core.notice_file import parse_notice
 from ivr_consent.lexicon import KINDS, LANGUAGES, lexicon, read
 from ivr_consent.lexicons import authorities, letters
 from ivr_consent.lexicons.alike import difference, unlike

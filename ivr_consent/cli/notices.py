@@ -197,7 +197,7 @@ def take(
 
 def _parsed(source: str, path: Path) -> Notice:
     from ivr_consent.config_problems import syntax  # noqa: PLC0415 - pydantic loads slowly
-    from ivr_consent.core.notice import parse_notice  # noqa: PLC0415 - with it
+    from ivr_consent.core.notice_file import parse_notice  # noqa: PLC0415 - with it
     from ivr_consent.toml_lines import TomlLines  # noqa: PLC0415 - with it
 
     try:

@@ -10,18 +10,8 @@ import re
 from collections.abc import Collection
 from typing import Any, Final
 
-from ivr_consent.core.notice import (
-    CHOICE,
-    ELEMENTS,
-    IDENTIFIER,
-    LANGUAGE,
-    MAX_FILE_NAME,
-    MAX_SEGMENTS,
-    MAX_TEXT,
-    PLACEHOLDERS,
-    RESULTS,
-    SEVERAL_LANGUAGES,
-)
+from ivr_consent.core.notice import CHOICE, ELEMENTS, IDENTIFIER, LANGUAGE, PLACEHOLDERS, RESULTS, SEVERAL_LANGUAGES
+from ivr_consent.core.notice_file import MAX_FILE_NAME, MAX_SEGMENTS, MAX_TEXT
 
 DRAFT: Final = "http://json-schema.org/draft-07/schema#"
 FILE: Final = "notice.schema.json"

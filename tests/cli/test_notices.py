@@ -18,7 +18,8 @@ from typer.testing import Result
 from ivr_consent import config
 from ivr_consent.cli import files
 from ivr_consent.core.errors import ConsentError
-from ivr_consent.core.notice import Notice, parse_notice
+from ivr_consent.core.notice import Notice
+from ivr_consent.core.notice_file import parse_notice
 from ivr_consent.notice_edit import SCHEMA_LINE, TODO
 from ivr_consent.site import shipped
 from tests.cli import support

@@ -15,18 +15,16 @@ from ivr_consent.core.errors import NoticeError
 from ivr_consent.core.notice import (
     CHOICE,
     ELEMENTS,
-    MAX_SEGMENTS,
-    MAX_TEXT,
     PLACEHOLDERS,
     RESULTS,
     Notice,
     StudioTake,
     compose,
     missing_elements,
-    parse_notice,
     placeholders,
     text_sha256,
 )
+from ivr_consent.core.notice_file import MAX_SEGMENTS, MAX_TEXT, parse_notice
 from ivr_consent.toml_lines import TomlLines
 
 PROMPTS = Path(__file__).parents[2] / "prompts"

@@ -13,7 +13,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ivr_consent.core.notice import CHOICE, ELEMENTS, MAX_SEGMENTS, MAX_TEXT, PLACEHOLDERS, RESULTS, parse_notice
+from ivr_consent.core.notice import CHOICE, ELEMENTS, PLACEHOLDERS, RESULTS
+from ivr_consent.core.notice_file import MAX_SEGMENTS, MAX_TEXT, parse_notice
 from ivr_consent.core.notice_schema import CHOICE_MEANINGS, RESULT_MEANINGS, schema
 
 PROMPTS = Path(__file__).parents[2] / "prompts"
