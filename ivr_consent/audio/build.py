@@ -27,8 +27,8 @@ def build_prompts(
     """Have every recipe's sound in the store; returns them by the recipes' keys, in the recipes' order.
 
     Equal recipes are built once, and what is there and looks intact is kept (see :func:`~.store.find`). ``jobs`` is
-    how many are made at once, by default one more than there are processors. Sounds appear whole or not at all; nothing in
-    the store is changed or removed.
+    how many are made at once, by default one more than there are processors. Sounds appear whole or not at all;
+    nothing in the store is changed or removed, but a damaged sound is moved aside.
 
     Blocks. Raises :class:`AudioError`, which names the prompt, on the first failure; then, and on Ctrl-C, running
     programs are ended and nothing half-made stays.

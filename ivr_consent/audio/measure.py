@@ -105,15 +105,16 @@ def silence_at_ends(samples: Samples, rate: int, *, below: float = SILENCE_DBFS)
     size = rate // 100
     count = max(len(samples) // size, 1)
     # a last piece shorter than 10 ms counts with the one before it
-    pieces = np.array_split(samples.astype(np.float64) / _FULL_SCALE, count)
-    loud = [index for index, piece in enumerate(pieces) if _level(piece) > below]
+    pieces = np.array_split(samples, count)
+    loud = [index for index, piece in enumerate(pieces) if mean_level(piece) > below]
     if not loud:
         return len(samples) / rate, len(samples) / rate
     return loud[0] * size / rate, (len(pieces) - 1 - loud[-1]) * size / rate
 
 
-def _level(piece: Curve) -> float:
-    power = float(np.mean(piece * piece)) if len(piece) else 0.0
+def mean_level(samples: Samples) -> float:
+    """Mean power in dBFS, of which a full-scale sine has -3; -120 for digital silence."""
+    power = float(np.mean(np.square(samples, dtype=np.float32))) / _FULL_SCALE**2 if len(samples) else 0.0
     return 10 * math.log10(power) if power > 0 else _FLOOR_DB
 
 

@@ -16,6 +16,7 @@ from ivr_consent.audio.measure import (
     TARGET_LUFS,
     Profile,
     Samples,
+    mean_level,
     metered,
     peak,
     profiles,
@@ -35,6 +36,7 @@ SHORT_S = 1.2
 """Seconds: a sound shorter than three of the meter's blocks measures as the silence round it; repeated, as itself."""
 
 _LIMIT_DBFS = 20 * math.log10(ffmpeg.LIMIT_AT)  # where the limiter begins
+_LEFT_DB = 30.0  # of speech the telephone band takes a few
 _CLOSE_LU = 0.3
 _FAR_LU = 1.0
 _RUNS = 4
@@ -61,7 +63,7 @@ def shape(body: Body, formats: Sequence[str], work: Path, stop: threading.Event 
     bands = sorted({FORMATS[form].band for form in formats} | {"narrow"})
     times = math.ceil(SHORT_S * body.rate * 2 / len(body.pcm))
     expected = profiles(samples_of(body.pcm * times), body.rate, bands)
-    if expected["narrow"].loudness() <= SILENCE_LUFS:
+    if expected["narrow"].loudness() <= max(SILENCE_LUFS, mean_level(samples_of(body.pcm)) - _LEFT_DB):
         raise AudioError("nothing is left of it in the telephone band, 200 to 3400 Hz. Use another voice or recording")
     gains = {band: _first_gain(profile) for band, profile in expected.items()}
     lead, tail = (bytes(2 * (body.rate * ms // 1000)) for ms in _silences(expected["narrow"], gains["narrow"]))

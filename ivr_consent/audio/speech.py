@@ -61,6 +61,10 @@ class CommandError(AudioError):
     """An outside program could not be started, failed, ran too long, wrote too much, or was stopped."""
 
 
+class NotStarted(CommandError):
+    """The program is missing or is no program."""
+
+
 @dataclass(frozen=True, slots=True)
 class Voice:
     """Which program speaks, and how.
@@ -265,7 +269,7 @@ def run_bounded(
         )
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else str(error)
-        raise CommandError(f"{argv[0]} cannot be started: {reason}") from None
+        raise NotStarted(f"{argv[0]} cannot be started: {reason}") from None
     deadline = time.monotonic() + timeout_s
     with process:
         try:

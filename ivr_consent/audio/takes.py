@@ -20,7 +20,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from ivr_consent.audio.speech import CommandError, Speech, run_bounded
+from ivr_consent.audio.ffmpeg import INSTALL_FFMPEG
+from ivr_consent.audio.speech import CommandError, NotStarted, Speech, run_bounded
 from ivr_consent.core.errors import AudioError
 
 MAX_TAKE = 256 * 1024 * 1024  # bytes: a quarter of an hour in the widest format that is read
@@ -107,7 +108,7 @@ def _opened(file: str, folder: Path) -> Iterator[BinaryIO]:
             _no_link(parts[-1], at, where)
             # not blocking: a pipe put here since that look must not hold us
             descriptor = os.open(parts[-1], flags | os.O_NONBLOCK | os.O_NOCTTY, dir_fd=at)
-            source = stack.enter_context(os.fdopen(descriptor, "rb", buffering=0))
+            stack.callback(os.close, descriptor)
             state = os.fstat(descriptor)
         except FileNotFoundError:
             raise AudioError(f"{where}: there is no such take. Put the file there, or correct its name") from None
@@ -121,7 +122,7 @@ def _opened(file: str, folder: Path) -> Iterator[BinaryIO]:
             raise AudioError(f"{where}: is empty. Save the recording again")
         if state.st_size > MAX_TAKE:
             raise _too_large(where)
-        yield source
+        yield os.fdopen(descriptor, "rb", buffering=0, closefd=False)
 
 
 def _no_link(part: str, at: int, where: Path) -> None:
@@ -186,6 +187,8 @@ def _inspect(take: Take, work: Path, stop: threading.Event | None) -> int:
     argv = ["ffprobe", "-hide_banner", "-loglevel", "error", "-show_entries", entries, "-of", "json", *_INPUT]
     try:
         told = json.loads(run_bounded(argv, b"", timeout_s=_PROBE_S, max_output=1 << 20, stop=stop, folder=work))
+    except NotStarted as error:
+        raise AudioError(f"{error}. {INSTALL_FFMPEG.capitalize()}") from None
     except CommandError as error:
         raise AudioError(_no_sound(take, error)) from None
     except ValueError:

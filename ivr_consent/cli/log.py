@@ -151,10 +151,12 @@ def _say_notice(notice: Mapping[str, Any]) -> None:
         say("notice: none was played")
         return
     heard = "to its end" if notice.get("complete") else "not to its end"
+    language = f"{notice.get('language')!r} (by: {notice.get('language_by')})"
     say(
-        f"notice {notice.get('id')} version {notice.get('version')} in {notice.get('language')!r}, heard {heard}, "
-        f"{notice.get('times')} time(s), text {str(notice.get('text_sha256', ''))[:16]}"
+        f"notice {notice.get('id')} version {notice.get('version')} in {language}, heard {heard}, "
+        f"{notice.get('times')} time(s)"
     )
+    say(f"  text {notice.get('text_sha256')}, manifest {notice.get('manifest_sha256')}")
     rows = [
         (
             segment.get("id"),

@@ -24,6 +24,22 @@ CALL_S: Final = 1800.0
 """However long the notice and however often it is repeated: a trial ends."""
 
 
+TRIAL: Final = "trial"
+_OUTCOMES: Final = {
+    "yes_key": "granted",
+    "no_key": "declined",
+    "no_key_during_notice": "declined",
+    "silence": "no_answer",
+    "other_key": "invalid",
+    "early_key": "invalid",
+}
+
+
+def _outcome(reason: str) -> str:
+    """What would have come of the call."""
+    return _OUTCOMES.get(reason, "failed")
+
+
 class _Trial:
     """What is shown of the call, as it goes."""
 
@@ -45,7 +61,9 @@ class _Trial:
             elif isinstance(step, steps.Ask):
                 self._say("... the choice window opens")
             elif isinstance(step, steps.Route):
-                self.outcome, self.reason = step.outcome, step.reason
+                # The dialplan is told "trial" alone, whatever would have come of it.
+                outcome = _outcome(step.reason) if step.outcome == TRIAL else step.outcome
+                self.outcome, self.reason = outcome, step.reason
             return
         match result:
             case steps.Pressed():
@@ -95,6 +113,8 @@ async def _try(site: Site, line: str, wait_s: float, *, quiet: bool) -> dict[str
         finally:
             await server.stop(0.0)
             await asyncio.to_thread(ledger.close)
+    if not called and stop.is_set():
+        raise ConsentError("broken off before a call came")
     if not called:
         raise ConsentError(
             f"no call came within {wait_s:.0f} s; see that your telephone reaches the context ivr-consent-draft, "

@@ -78,10 +78,15 @@ def test_anything_else_in_the_place_is_put_aside(kind: str, tmp_path: Path) -> N
         assert list((tmp_path / "other").iterdir()) == []
 
 
-def test_nothing_stays_when_it_fails(tmp_path: Path) -> None:
-    with pytest.raises(RuntimeError, match="stop"), staging(tmp_path) as work:
+def failing(store: Path) -> None:
+    with staging(store) as work:
         (work / "half").write_text("x")
         raise RuntimeError("stop")
+
+
+def test_nothing_stays_when_it_fails(tmp_path: Path) -> None:
+    with pytest.raises(RuntimeError, match="stop"):
+        failing(tmp_path)
     assert names(tmp_path) == {".lock"}
 
 

@@ -20,7 +20,7 @@ async def without_server(own: Site) -> None:
     own.server.stop()
     script = Path(sys.executable).parent / "ivr-consent-agi"
     include = render_include(own.settings, script)
-    assert "agi://" not in include
+    assert include.count("agi://") == 1  # of a draft that is tried
     await own.pbx.reload_dialplan(include + render_lines(own.settings) + DIALPLAN)
 
 
