@@ -5,6 +5,7 @@ A draft is what the files say now. Callers hear published versions alone (:mod:`
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import hashlib
 import secrets
@@ -97,6 +98,7 @@ class Workshop:
         self._voices: dict[tuple[str, str | None], speech.Voice] = {}
         self._made: dict[tuple[object, ...], Recipe] = {}
         self._known: dict[tuple[object, ...], _Said] = {}
+        self._length: dict[int, int | None] = {}
 
     # --- reading and checking ----------------------------------------------------------------------------------------
 
@@ -182,8 +184,9 @@ class Workshop:
             if script is None:
                 known = _Said(None, (), errors, ())
             else:
-                worse, advice = wording.wording(source.notice, script, self._rules(line, script.language))
                 recipes, wrong = self._recipes(line, source, script)
+                rules, lengths = self._rules(line, script.language), self._lengths(recipes)
+                worse, advice = wording.wording(source.notice, script, rules, lengths)
                 known = _Said(script, recipes, (*errors, *worse, *wrong), advice)
             self._known[key] = known
         return known
@@ -205,6 +208,20 @@ class Workshop:
             f"not given, and the notice {notice.id!r} says it in {notice.language!r}",
             f"set {name} in [facts.default] (or [facts.{notice.language}]) of {source}",
         )
+
+    def _lengths(self, recipes: Iterable[Recipe]) -> dict[str, int]:
+        """Milliseconds of the prompts that are built already, by id."""
+        lengths: dict[str, int] = {}
+        with contextlib.suppress(AudioError):  # no voice here: then nothing is known, and nothing is wrong either
+            for recipe in recipes:
+                known = id(recipe)  # one object for all lines, and kept: see _made
+                if known not in self._length:
+                    audio = find(recipe, self.store)
+                    self._length[known] = None if audio is None else audio.samples // mf.SAMPLES_PER_MS
+                length = self._length[known]
+                if length is not None:
+                    lengths[recipe.id] = length
+        return lengths
 
     def _rules(self, line: Line, language: str) -> wording.LineRules:
         keys = line.keys.model_dump()
@@ -282,7 +299,9 @@ class Workshop:
         timeout = float(configured.timeout_seconds)
         if configured.command is None:
             return speech.Voice(spoken_by, language, speed, timeout_s=timeout)
-        return speech.Voice(spoken_by, language, speed, tuple(configured.command), version_argv=(), timeout_s=timeout)
+        # a command of the site's: named as it is, or as its table is, never as a voice of espeak-ng's
+        called = configured.voice or name or language
+        return speech.Voice(called, language, speed, tuple(configured.command), version_argv=(), timeout_s=timeout)
 
     # --- building ----------------------------------------------------------------------------------------------------
 

@@ -182,7 +182,9 @@ GARBAGE = {
 
 @pytest.mark.parametrize("what", GARBAGE)
 @pytest.mark.parametrize("end", [True, False], ids=["closes", "waits"])
-async def test_garbage(tmp_path: Path, what: str, end: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_garbage(
+    tmp_path: Path, what: str, end: bool, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     """Closed without an answer, after a deadline where needed; others are answered meanwhile."""
     monkeypatch.setattr(control, "QUESTION_S", 0.3)
     with structlog.testing.capture_logs() as logged:
@@ -193,6 +195,7 @@ async def test_garbage(tmp_path: Path, what: str, end: bool, monkeypatch: pytest
             assert here.asked == ["status"]
             assert (await here.ask())["ok"]
     assert logged == []
+    assert caplog.records == [], "nor does the loop complain"
 
 
 @pytest.mark.parametrize(

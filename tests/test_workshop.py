@@ -14,6 +14,7 @@ import pytest
 
 from ivr_consent import manifest as mf
 from ivr_consent import workshop as workshop_module
+from ivr_consent.audio.build import build_prompts
 from ivr_consent.audio.store import PromptAudio, Recipe, find
 from ivr_consent.core.errors import AudioError, ConfigurationError, SignatureError, VersionError
 from ivr_consent.core.flow import Plan
@@ -235,9 +236,10 @@ def test_keys_that_do_not_fit(site: SmallSite, tmp_path: Path, what: str) -> Non
     assert (site.versions().folder / "history").read_bytes() == history
 
 
-def test_nowhere_to_build(site: SmallSite) -> None:
+def test_nowhere_to_build(site: SmallSite, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(workshop_module, "build_prompts", build_prompts)
     site.store.write_text("")
-    with pytest.raises(AudioError, match="cannot be"):
+    with pytest.raises(AudioError, match=f"{site.store}: cannot be written"):
         site.workshop().build(["support"])
 
 

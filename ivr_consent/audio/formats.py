@@ -2,8 +2,8 @@
 
 All of a prompt's files last equally long, a multiple of 20 ms. Asterisk counts what it played (``endpos``) in the
 units that its format modules count in, and those differ: :attr:`Format.factor` is how many of them one sample at
-8 kHz makes. ``formats/format_pcm.c`` counts bytes for G.722, of which 64 kbit/s make 8000 in a second, although the
-sound has 16 000 samples.
+8 kHz makes. For G.722 these are the samples of its sound, 16 000 a second (seen with 16.28 and 22.10), although
+64 kbit/s make 8000 bytes of it.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ FORMATS: Mapping[str, Format] = MappingProxyType(
         "ulaw": Format("prompt.ulaw", "narrow", "pcm_mulaw", "mulaw", RATE, 1, 1),
         "alaw": Format("prompt.alaw", "narrow", "pcm_alaw", "alaw", RATE, 1, 1),
         "gsm": Format("prompt.gsm", "narrow", "libgsm", "gsm", RATE, 1, 33, FRAME, gain=0.7),  # it takes 0.8 to 1.2
-        "g722": Format("prompt.g722", "wide", "g722", "g722", 16000, 1, 1),
+        "g722": Format("prompt.g722", "wide", "g722", "g722", 16000, 2, 1),
         "sln": _linear(8000),
         "sln16": _linear(16000),
         "sln32": _linear(32000),

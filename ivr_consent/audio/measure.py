@@ -48,6 +48,7 @@ _FLOOR_DB = -120.0  # what silence is said to have
 _GATE_LU = -10.0
 _FINISHED = "finished"  # of a sound that has been through the filters of its band
 _RATES = {**BAND_RATES, _FINISHED: RATE}
+_PIECE = 1 << 18
 _CHUNK_S = 4  # what is transformed at once: some megabytes, however long the sound
 _EDGES_PER_SECOND = 5  # a whole number of samples at every usual rate
 
@@ -114,7 +115,9 @@ def silence_at_ends(samples: Samples, rate: int, *, below: float = SILENCE_DBFS)
 
 def mean_level(samples: Samples) -> float:
     """Mean power in dBFS, of which a full-scale sine has -3; -120 for digital silence."""
-    power = float(np.mean(np.square(samples, dtype=np.float32))) / _FULL_SCALE**2 if len(samples) else 0.0
+    # piece by piece: a long sound is not held once more in floating point
+    pieces = (samples[at : at + _PIECE].astype(np.float64) for at in range(0, len(samples), _PIECE))
+    power = sum(float(np.sum(piece * piece)) for piece in pieces) / max(len(samples), 1) / _FULL_SCALE**2
     return 10 * math.log10(power) if power > 0 else _FLOOR_DB
 
 

@@ -66,11 +66,10 @@ def shape(body: Body, formats: Sequence[str], work: Path, stop: threading.Event 
     if expected["narrow"].loudness() <= max(SILENCE_LUFS, mean_level(samples_of(body.pcm)) - _LEFT_DB):
         raise AudioError("nothing is left of it in the telephone band, 200 to 3400 Hz. Use another voice or recording")
     gains = {band: _first_gain(profile) for band, profile in expected.items()}
-    lead, tail = (bytes(2 * (body.rate * ms // 1000)) for ms in _silences(expected["narrow"], gains["narrow"]))
-    pcm = lead + body.pcm + tail
-    samples = math.ceil(len(pcm) // 2 * RATE / body.rate / FRAME) * FRAME
-    spoken = tuple(len(part) // 2 * RATE // body.rate for part in (lead, lead + body.pcm))
-    job = _Job(pcm, body.rate, samples, spoken if times > 1 else None, tuple(formats), work, stop)
+    lead, tail = (body.rate * ms // 1000 for ms in _silences(expected["narrow"], gains["narrow"]))
+    samples = math.ceil((lead + body.samples + tail) * RATE / body.rate / FRAME) * FRAME
+    spoken = tuple(place * RATE // body.rate for place in (lead, lead + body.samples))
+    job = _Job(body.pcm, body.rate, lead, samples, spoken if times > 1 else None, tuple(formats), work, stop)
     master, loudness = _levelled(job, expected, gains)
     highest = peak(master)
     if highest > PEAK_DBFS or len(master) != samples:
@@ -78,23 +77,22 @@ def shape(body: Body, formats: Sequence[str], work: Path, stop: threading.Event 
             f"ffmpeg wrote {len(master)} samples with peaks of {highest:.1f} dBFS where {samples} and at most "
             f"{PEAK_DBFS:g} belong. Use the distribution's: {ffmpeg.INSTALL_FFMPEG}"
         )
-    offset = len(lead) // 2
     parts = tuple(
-        (round((begin + offset) * RATE / body.rate), round((end + offset) * RATE / body.rate))
-        for begin, end in body.parts
+        (round((begin + lead) * RATE / body.rate), round((end + lead) * RATE / body.rate)) for begin, end in body.parts
     )
     return Shaped(samples, master, loudness, highest, parts)
 
 
 @dataclass(frozen=True, slots=True)
 class _Job:
-    """What is written: 16-bit mono PCM, as a sound of so many samples at 8 kHz.
+    """What is written: 16-bit mono PCM after ``lead`` samples of silence, as a sound of ``samples`` at 8 kHz.
 
     ``repeated``: from which sample to which a short sound is repeated where it is measured.
     """
 
     pcm: bytes
     rate: int
+    lead: int
     samples: int
     repeated: tuple[int, ...] | None
     formats: tuple[str, ...]
@@ -144,7 +142,10 @@ def _first_gain(profile: Profile) -> float:
 
 def _encode(job: _Job, gains: Mapping[str, float]) -> Samples:
     """One run of ffmpeg writes all formats and measures each band; returns the sound at 8 kHz."""
-    graph = [f"[0:a]aformat=sample_fmts=fltp,asplit={len(gains)}" + "".join(f"[in-{band}]" for band in gains)]
+    graph = [
+        f"[0:a]aformat=sample_fmts=fltp,adelay=delays={job.lead}S,asplit={len(gains)}"
+        + "".join(f"[in-{band}]" for band in gains)
+    ]
     options: list[str] = []
     for band, gain in gains.items():
         members = [form for form in job.formats if FORMATS[form].band == band]

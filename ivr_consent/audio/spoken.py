@@ -31,17 +31,19 @@ _SPEAKABLE = re.compile(r"[0-9*#@§]|\w\.\w|https?://")
 _EMAIL = re.compile(r"(?<![\w.+-])[\w.+-]+@[\w-]+(?:\.[\w-]+)+", re.ASCII)
 _WEB = re.compile(r"(?<![\w@.-])(https?://)?((?:[a-z0-9-]+\.)+([a-z]{2,24}))((?:/[\w.~-]*)*)(?![\w@])", re.I | re.ASCII)
 _ISO_DATE = re.compile(r"(?<![\w-])(\d{4})-(\d{2})-(\d{2})(?![\w-])")
-_DATE = re.compile(rf"(?<![\w./])(\d{{1,2}})([./]){_SPACE}?(\d{{1,2}})\2{_SPACE}?(\d{{4}})(?![\w/])")
+_DATE = re.compile(rf"(?<![\w./])(\d{{1,2}})([./-]){_SPACE}?(\d{{1,2}})\2{_SPACE}?(\d{{4}})(?![\w/])")
 _TIME = re.compile(r"(?<![\w:])([01]?\d|2[0-4]):([0-5]\d)(?![\w:])")
 _TIMES = re.compile(rf"(?<=\d:\d\d){_SPACE}?[-–—]{_SPACE}?(?=\d)")
 _RANGE = re.compile(rf"(?<=\d){_SPACE}?[-–—]{_SPACE}?(?=\d)")
 _AMOUNT = r"\d{1,3}(?:[.,' \u00a0\u202f]\d{3})+(?:[.,]\d{1,2})?(?!\d)|\d+(?:[.,]\d{1,2})?(?!\d)"
 _PERCENT = re.compile(rf"(?<![\w.,])(\d+)(?:[.,](\d+))?{_SPACE}?%")
-_SLASHED = re.compile(r"(?<![\w/])(\d+)/(\d+)(?![\w/])")
+_SLASHED = re.compile(r"(?<![\w/])(?!0\d)(\d+)/(\d+)(?![\w/])")
 _KEYS = re.compile(r"(?<!\w)(?:[*#][\d*#]*|\d+[*#][\d*#]*)(?!\w)")
-_TELEPHONE = re.compile(rf"(?<![\w.,+])\+?\(?\d+\)?(?:(?:{_SPACE}|[-/])?\(?\d+\)?)*(?![\w%])")
+_FIGURES = r"(?:\(\d+\)\d*|\d+)"
+_TELEPHONE = re.compile(rf"(?<![\w.,+])\+?{_FIGURES}(?:(?:{_SPACE}|[-/]){_FIGURES}|\(\d+\)\d*)*(?![\w%])")
 _DECIMAL = re.compile(r"(?<![\w.,])(\d+)([.,])(\d+)(?![\w]|[.,]\d)")
 _SPACED = re.compile(r"(?<![\w.,])\d{1,3}(?:[ \u00a0\u202f]\d{3})+(?!\w)")
+_GROUPED = re.compile(r"(?<![\w.,])\d{1,3}([.,])\d{3}(?:\1\d{3})+(?!\w|[.,]\d)")
 _NUMBER = re.compile(rf"(?<!\w)(\d+)(?!\w)(?:({_SPACE})([^\W\d_]+))?")
 _SECTION = re.compile(r"§+\s*")
 
@@ -89,6 +91,7 @@ def _rules(language: str) -> tuple[Callable[[str], str], ...]:
         (_SLASHED, reader.slashed),
         (_TELEPHONE, reader.telephone),
         (_SPACED, lambda found: reader.number(re.sub(r"\D", "", found.group()))),
+        (_GROUPED, lambda found: reader.number(re.sub(r"\D", "", found.group()))),
         (_DECIMAL, reader.decimal),
         (_RANGE, lambda _: f" {reader.words.to} "),
         *reader.ordinals(),

@@ -65,8 +65,11 @@ def publish(audio: PromptAudio, made: Path, store: Path) -> PromptAudio:
             there = _intact(target)
             if there is not None:
                 return there
-            with contextlib.suppress(FileNotFoundError):
-                target.rename(Path(tempfile.mkdtemp(prefix=".damaged-", dir=store)) / audio.key)
+            aside = Path(tempfile.mkdtemp(prefix=".damaged-", dir=store))
+            try:
+                target.rename(aside / audio.key)
+            except FileNotFoundError:
+                aside.rmdir()  # another build has put it aside
     except OSError as error:
         raise AudioError(f"{target}: cannot be written ({error.strerror}). Free space, or choose another") from None
     raise AudioError(f"{target}: is being damaged while it is built. See what else writes there")

@@ -188,7 +188,7 @@ def _inspect(take: Take, work: Path, stop: threading.Event | None) -> int:
     try:
         told = json.loads(run_bounded(argv, b"", timeout_s=_PROBE_S, max_output=1 << 20, stop=stop, folder=work))
     except NotStarted as error:
-        raise AudioError(f"{error}. {INSTALL_FFMPEG.capitalize()}") from None
+        raise AudioError(f"{take.path}: {error}. {INSTALL_FFMPEG.capitalize()}") from None
     except CommandError as error:
         raise AudioError(_no_sound(take, error)) from None
     except ValueError:

@@ -264,7 +264,9 @@ def _next_steps(settings: Settings, etc: Path) -> list[dict[str, Any]]:
             "do": "Then:",
             "lines": [
                 f"write what the notices say about you: [facts.default] in {source}",
+                f"{program} prompts check",
                 f"{program} prompts build",
+                f"{program} prompts play {line}",
                 f"{program} prompts publish",
                 f"systemctl enable --now {unit}",
                 "asterisk -rx 'dialplan reload'; asterisk -rx 'manager reload'",

@@ -50,7 +50,7 @@ def configuration(choices: Choices) -> str:
     return f"""\
 #:schema ./{config_schema.FILE}
 # ivr-consent: a call is recorded only after its caller has said yes by a key.
-# After every change: ivr-consent check, then systemctl reload ivr-consent (for [server], [manager], [log] and
+# After every change: ivr-consent check, then ivr-consent reload (for [server], [manager], [log] and
 # [recordings]: systemctl restart ivr-consent). Relative paths start from this file's directory.
 
 [server]

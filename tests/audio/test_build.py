@@ -153,6 +153,15 @@ def test_quiet_and_loud_voices_come_out_alike(amplitude: int, tmp_path: Path) ->
     assert abs(dbfs(sound[2000:14000]) + 20) < 1.5
 
 
+@pytest.mark.parametrize("seconds", [0.12, 0.3, 0.7, 1.5])
+def test_a_short_word_is_as_loud_as_a_sentence(seconds: float, tmp_path: Path) -> None:
+    """The meter's blocks are longer than a word: the silence in them must not be made up for."""
+    audio, sound = one(tmp_path, tone_voice(1000, rate=16000, seconds=seconds))
+    speech = sound[1000 : 1000 + round(8000 * seconds) - 500]
+    assert abs(dbfs(speech) + 20) < 1.5
+    assert abs(audio.loudness + 2000) <= 100
+
+
 @pytest.mark.parametrize(("rate", "channels", "seconds"), [(8000, 1, 0.1234), (11025, 2, 0.37), (48000, 2, 1.0001)])
 def test_lengths_are_exact_for_every_source(rate: int, channels: int, seconds: float, tmp_path: Path) -> None:
     voice = tone_voice(700, rate=rate, channels=channels, seconds=seconds)

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import shutil
 import struct
 import sys
 import threading
@@ -25,15 +23,7 @@ from ivr_consent.audio.speech import (
     speak,
 )
 from ivr_consent.core.errors import AudioError
-
-
-def need(program: str) -> None:
-    """Skip without the program, but never silently in continuous integration."""
-    if shutil.which(program) is None:
-        reason = f"{program} is not installed"
-        if os.environ.get("CI") == "true":
-            pytest.fail(reason)
-        pytest.skip(reason)
+from tests.audio.support import LANGUAGES, need
 
 
 def python_voice(code: str, *extra: str, timeout_s: float = 10.0) -> Voice:
@@ -48,7 +38,7 @@ def wav(pcm: bytes, *, coding: int = 1, channels: int = 1, rate: int = 16000, bi
     return b"RIFF" + struct.pack("<I", 0) + body + b"data" + struct.pack("<I", length) + pcm
 
 
-@pytest.mark.parametrize("language", ["en", "da", "sv", "nl", "de"])
+@pytest.mark.parametrize("language", LANGUAGES)
 def test_espeak_speaks_each_shipped_language(language: str) -> None:
     need("espeak-ng")
     said = speak("1 2 3 4 5", espeak_voice(language))
@@ -128,10 +118,38 @@ def test_missing_engine_names_the_remedy(monkeypatch: pytest.MonkeyPatch, tmp_pa
         engine_version(espeak_voice("en"))
 
 
-def test_unknown_espeak_voice_is_an_error() -> None:
+@pytest.mark.parametrize("name", ["xx", "xx-none", "en-zz", "da-foo", "en-gb+nosuch", "da+nosuch", "en+v/f3"])
+def test_unknown_espeak_voice_is_an_error(name: str) -> None:
+    """Left to itself it speaks an unknown region or variant in another voice, and says nothing about it."""
     need("espeak-ng")
     with pytest.raises(SpeechError, match="espeak-ng --voices"):
-        speak("hello", espeak_voice("xx-none"))
+        speak("hello", Voice(name, "en"))
+
+
+@pytest.mark.parametrize("name", ["en", "en-gb", "EN-GB", "no", "nb", "fr", "gmw/en", "en+f3", "da+Annie"])
+def test_every_name_of_a_voice_that_espeak_knows(name: str) -> None:
+    need("espeak-ng")
+    assert speak("hello", Voice(name, "en")).duration_s > 0.3
+
+
+def test_every_shipped_voice_is_unhurried() -> None:
+    """The same sentence, said in one language, takes about as long as in another."""
+    need("espeak-ng")
+    texts = {
+        "da": "Optagelsen begynder kun, hvis du trykker ja. Samtalen gemmes i tredive dage og slettes derefter.",
+        "de": "Die Aufzeichnung beginnt nur, wenn Sie Ja drücken. Sie wird dreißig Tage gespeichert und dann gelöscht.",
+        "en": "The recording starts only if you press yes. It is kept for thirty days and is then deleted.",
+        "es": "La grabación empieza solo si pulsa sí. Se conserva treinta días y después se borra.",
+        "fi": "Tallennus alkaa vain, jos suostutte. Sitä säilytetään kolmekymmentä päivää, sitten se poistetaan.",
+        "fr": "L'enregistrement commence seulement si vous dites oui. Il est conservé trente jours, puis effacé.",
+        "nl": "De opname begint alleen als u ja kiest. Ze wordt dertig dagen bewaard en daarna gewist.",
+        "no": "Opptaket begynner bare hvis du velger ja. Det lagres i tretti dager og slettes deretter.",
+        "pl": "Nagranie zacznie się tylko po zgodzie. Przechowujemy je trzydzieści dni, a potem usuwamy.",
+        "sv": "Inspelningen börjar bara om du trycker ja. Den sparas i trettio dagar och raderas sedan.",
+    }
+    seconds = {language: speak(text, espeak_voice(language)).duration_s for language, text in texts.items()}
+    middle = sorted(seconds.values())[len(seconds) // 2]
+    assert all(0.8 * middle < value < 1.25 * middle for value in seconds.values()), seconds
 
 
 def test_engine_version() -> None:

@@ -174,7 +174,7 @@ class Channel:
         self.handle: str | None = None
         self._nonce = nonce
         self._presses_known = presses_known
-        self._leased = environment.context == variables.CONTEXT
+        self._leased = environment.context in (variables.CONTEXT, variables.DRAFT_CONTEXT)
         self._lease_until = 0.0
         self._now = 0.0
         self._end: Gone | Failed | None = None

@@ -19,6 +19,9 @@ MIXMONITOR: Final = "IVR_CONSENT_MIXMONITOR"
 CONTEXT: Final = "ivr-consent"
 """The context of our dialplan; a session that comes from it may lean on its ``T`` extension."""
 
+DRAFT_CONTEXT: Final = "ivr-consent-draft"
+"""The context in which an administrator's own telephone hears a draft; it has a ``T`` extension too."""
+
 CONSENT_SCRIPT: Final = "consent"
 ENDED_SCRIPT: Final = "ended"
 """What stands after the host in ``agi://127.0.0.1:4573/…``: the gate, and the hang-up handler of a recorded call."""
