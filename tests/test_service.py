@@ -129,7 +129,7 @@ class Running:
 
     async def settled(self) -> None:
         """Wait until nothing is being compared or reloaded."""
-        await until(lambda: not self.service._comparing and not self.service._reloading.locked())
+        await until(lambda: not self.service._comparing and len(self.service._tasks) == 1)  # the sweep
 
 
 @contextlib.asynccontextmanager
@@ -705,6 +705,30 @@ async def test_damaged_again_while_it_is_compared(site: SmallSite, monkeypatch: 
         await here.becomes(1)
 
 
+async def test_what_the_kernel_has_told_and_nobody_has_read(site: SmallSite, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The loop is busy with other things: who lets a line go on, or takes a new version up, reads it first."""
+    async with running(site) as here:
+        path = here.sound()
+        assert here.service._watch is not None
+        asyncio.get_running_loop().remove_reader(here.service._watch.descriptor)
+        path.touch()
+        here.service._changed(path.parent)
+        with after_reading(monkeypatch, service_module, "recheck", lambda: flip(path)):
+            await until(lambda: bool(here.events("line_damaged")))
+        await here.settled()
+        assert set(here.seen) == {"line_not_ready"}
+        flip(path)
+        await here.service._compare(everything=True)
+        await here.becomes(1)
+        await here.settled()
+        here.seen.clear()
+        with after_reading(monkeypatch, service_module, "recheck", lambda: flip(path)):
+            answer = await here.service.reload()
+        assert answer["lines"]["support"]["ready"] is False
+        await here.settled()
+        assert here.asked() == "line_not_ready"
+
+
 async def test_an_endless_stream_of_changes(site: SmallSite, monkeypatch: pytest.MonkeyPatch) -> None:
     """They are compared together, not one by one: a chmod of the whole store must not take hours."""
     count = 0
@@ -721,6 +745,7 @@ async def test_an_endless_stream_of_changes(site: SmallSite, monkeypatch: pytest
                 path.chmod(0o444)
         await here.becomes("line_not_ready")
         await here.becomes(1)
+        await here.settled()
         assert count <= 5
 
 

@@ -19,7 +19,7 @@ class Prompt:
 
     ``path`` is what the switch is told (no extension: it picks the format), ``lengths`` the length in samples of each
     format, at that format's own rate: a prompt was heard to its end only when the switch reports one of them.
-    ``audio_sha256`` stands for the files of every format (see :attr:`~ivr_consent.audio.build.PromptAudio.sha256`).
+    ``audio_sha256`` stands for the files of every format (see :attr:`~ivr_consent.audio.store.PromptAudio.sha256`).
     """
 
     id: str

@@ -134,6 +134,15 @@ def test_no_key_in_a_voice_whose_formants_lie_on_a_pair() -> None:
     assert keys_heard(samples(sound)) == []
 
 
+@pytest.mark.parametrize(("row", "column"), PAIRS)
+def test_a_pair_with_overtones_is_a_voice(row: int, column: int) -> None:
+    """Key pads make pure tones; a voice that hits both has their second harmonics too."""
+    pure = key(ROWS[row], COLUMNS[column], seconds=0.1)
+    overtone = 10 ** (-10 / 20) / 2 * 0.7 * np.sin(2 * np.pi * 2 * COLUMNS[column] * np.arange(len(pure)) / 8000)
+    assert heard(pure) == [KEYS[row][column]]
+    assert heard(pure + overtone) == []
+
+
 def test_no_key_in_noise_music_and_silence() -> None:
     rng = np.random.default_rng(7)
     assert keys_heard(samples(rng.normal(0, 0.2, 8000 * 30))) == []

@@ -1,6 +1,6 @@
 """How prompts sound, in every language that is shipped, measured on the files that were built.
 
-Loudness is read from the summary that ffmpeg itself prints, and files are decoded by ffmpeg, not by our own functions.
+Loudness is read from the summary that ffmpeg itself prints, and files are decoded without our own functions.
 """
 
 from __future__ import annotations

@@ -382,6 +382,12 @@ def test_a_file_that_names_others_reaches_none(text: str, server: socket.socket,
     server.close()
 
 
+@pytest.mark.parametrize("name", ["a.voc", "a.wv", "a.tta"])
+def test_a_container_that_is_not_among_those_read_is_refused(name: str, folder: Path, work: Path) -> None:
+    recorded(folder / name)
+    refused(folder, name, work, "is no sound file that can be read")
+
+
 def test_containers_that_may_name_other_files_are_not_among_those_read() -> None:
     assert not {"hls", "concat", "dash", "sdp", "image2", "lavfi", "svg_pipe", "tedcaptions", "rtsp"} & set(CONTAINERS)
 
