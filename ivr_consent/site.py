@@ -83,6 +83,11 @@ class Site:
             return "no_language"
         return dataclasses.replace(state.plans[chosen.language], language_by=chosen.by)
 
+    def damaged(self, line: str) -> bool:
+        """Whether what this line plays has been found changed on disk."""
+        state = self.states.get(line)
+        return state is not None and state.damaged
+
     def language_by(self, line: str) -> LanguageBy | None:
         """What chooses the language on a line; ``None`` for an unknown one."""
         configured = self.settings.lines.get(line)

@@ -850,3 +850,18 @@ def test_a_plan_of_the_service_is_no_trial(site: SmallSite) -> None:
         for plan in state.plans.values():
             assert isinstance(plan, Plan)
             assert not plan.trial
+
+
+@pytest.mark.parametrize("key", ["1", "2"])
+async def test_damaged_while_a_call_is_under_way(site: SmallSite, key: str) -> None:
+    """I2, R22: what was heard may not be what the decision would name, so a yes counts no more; a no always does."""
+    async with running(site) as here:
+        under_way = await here.switch.call("support")
+        await under_way.wait_command("STREAM FILE")
+        flip(here.sound())
+        await here.becomes("line_not_ready")
+        await here.answer(under_way, key)
+        assert (under_way.result, under_way.reason) == (
+            ("failed", "line_damaged") if key == "1" else ("declined", "no_key")
+        )
+        assert not list(here.service.site.recordings.iterdir())

@@ -34,6 +34,10 @@ class TinyLines:
         """The line's plan, or why it cannot be asked."""
         return self.plans.get(line, "unknown_line")
 
+    def damaged(self, line: str) -> bool:
+        """Nothing is."""
+        return False
+
     def language_by(self, line: str) -> Rules | None:
         """Each line has one language, which nothing chooses."""
         return None

@@ -15,7 +15,7 @@ from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import Final, Protocol, cast
 
-from ivr_consent.core.decision import CallContext
+from ivr_consent.core.decision import CallContext, Outcome
 from ivr_consent.core.errors import ConsentError
 from ivr_consent.core.flow import failed_decision
 from ivr_consent.core.steps import Decide, Failed, Note
@@ -329,6 +329,10 @@ class _Connection(asyncio.Protocol):
         self.deadline = now + COMMIT_DEADLINE_S
         ledger = self.server.ledger
         if isinstance(request, Decide):
+            decision = request.decision
+            # Asked of what is in force now, not when the call began: what was heard since may not be what is named.
+            if decision.outcome is Outcome.GRANTED and self.server.lines.damaged(decision.call.line):
+                return Failed("line_damaged")
             self.ticket = ledger.decide(request.decision, self._written)
         else:
             call = request.call

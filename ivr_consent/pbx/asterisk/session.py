@@ -67,6 +67,10 @@ class Lines(Protocol):
         """How to ask on this line, beginning in the language that the clues choose; or why it cannot be asked."""
         ...
 
+    def damaged(self, line: str) -> bool:
+        """Whether what this line plays has been found changed on disk: then no yes counts any more."""
+        ...
+
     def language_by(self, line: str) -> Rules | None:
         """What chooses the language on this line: of the clues, only what it looks at has to be asked for."""
         ...
