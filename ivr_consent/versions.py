@@ -25,7 +25,7 @@ from typing import Any, Final
 
 from ivr_consent import manifest as mf
 from ivr_consent.audio.store import PromptAudio
-from ivr_consent.core.errors import SignatureError, VersionError
+from ivr_consent.core.errors import Problem, SignatureError, VersionError
 from ivr_consent.manifest import Manifest, write_whole
 from ivr_consent.signing import Signer, Verifier, opened, read_plain, sealed
 
@@ -33,6 +33,8 @@ MANIFEST: Final = "manifest"
 HISTORY: Final = "history"
 MAX_HISTORY_BYTES: Final = 16 * 1024 * 1024
 MAX_NAME: Final = 200
+MAX_NOTICE_BYTES: Final = 256 * 1024
+"""A notice file is a few kilobytes; more is a wrong file."""
 
 LOCK_S: Final = 30.0
 """How long somebody else may be at work on the same line: publishing takes a fraction of a second."""
@@ -88,6 +90,21 @@ class Versions:
         """
         there = {number for name in self._names() if (number := _number(name))}
         return tuple(sorted(there - {entry.version for entry in history}))
+
+    def altered(self, manifest: Manifest) -> tuple[Problem, ...]:
+        """Which of a version's notice files are not as they were published. Nobody hears them; they are evidence."""
+        problems = []
+        for spoken in manifest.languages:
+            path = self.path(manifest.version) / f"{spoken.language}.toml"
+            try:
+                data, _ = read_plain(path, MAX_NOTICE_BYTES + 1)
+            except OSError as error:
+                problems.append(Problem(str(path), f"cannot be read ({error.strerror})", "restore it from its copy"))
+                continue
+            if hashlib.sha256(data).hexdigest() != spoken.source_sha256:
+                found = f"is not the notice that was published as version {manifest.version}"
+                problems.append(Problem(str(path), found, "restore it from its copy"))
+        return tuple(problems)
 
     def _names(self) -> list[str]:
         try:

@@ -17,9 +17,10 @@ from typing import Final
 
 from ivr_consent.core.errors import Problem
 from ivr_consent.core.notice import Notice, Script
-from ivr_consent.lexicon import OWN_DAYS, Kind, Lexicon, lexicon, read, sentences, straight
+from ivr_consent.lexicon import OWN_DAYS, SAME, Kind, Lexicon, lexicon, read, sentences, straight
 from ivr_consent.lexicons import authorities
 from ivr_consent.lexicons.alike import ALIKE, KEY, difference, unlike
+from ivr_consent.lexicons.answers import ANSWERS
 from ivr_consent.lexicons.letters import strangers
 
 QUOTED: Final = 60
@@ -122,7 +123,7 @@ def wording(
     checked = _Checked(notice, script, rules, _texts(notice, script), words, durations_ms or {})
     errors = [
         problem
-        for rule in (_phrases, _left_over, _letters, _days, _keys, _choice, _authority)
+        for rule in (_phrases, _left_over, _letters, _days, _keys, _choice, _answers, _authority)
         for problem in rule(checked)
     ]
     advice = [problem for rule in (_advice_on_choice, _advice_on_authority, _lengths) for problem in rule(checked)]
@@ -302,6 +303,33 @@ def _choice(of: _Checked) -> Iterator[Problem]:
             yield of.problem(text.prompt, found, f"write {{key_{own}}}, and no other key")
     for found, remedy in unlike(of.script.language, yes.spoken, no.spoken):
         yield of.problem("choice-yes", f"{found}: {quoted(yes.spoken)} and {quoted(no.spoken)}", remedy)
+
+
+def _answers(of: _Checked) -> Iterator[Problem]:
+    """That yes is called yes and no is called no: their keys alone do not tell a caller what they mean."""
+    language = of.script.language.partition("-")[0]
+    words = ANSWERS.get(SAME.get(language, language))
+    if words is None:
+        return
+    for text in of.texts:
+        said = text.spoken
+        low = said.casefold()
+        if text.prompt == "choice-yes" and (not words.yes.search(low) or words.no.search(low)):
+            yield of.problem(text.prompt, f"does not say yes: {quoted(said)}", "say the word yes here, and not no")
+        elif text.prompt == "choice-no" and not words.no.search(low):
+            yield of.problem(text.prompt, f"does not say no: {quoted(said)}", "say the word no here")
+        elif text.prompt == "choice-otherwise" and not (words.negation.search(low) or words.no.search(low)):
+            found = f"does not say that anything else means no: {quoted(said)}"
+            yield of.problem(text.prompt, found, "say that another key, none, or hanging up means no recording")
+        elif text.prompt == "result-granted" and (words.says_not_recorded(said) or not words.says_recorded(said)):
+            found = f"does not tell who said yes that the call is recorded: {quoted(said)}"
+            yield of.problem(text.prompt, found, "say that it is recorded")
+        elif text.prompt in ("result-declined", "result-unrecorded") and not words.says_not_recorded(said):
+            found = f"does not tell that the call is not recorded: {quoted(said)}"
+            yield of.problem(text.prompt, found, "say that it is not recorded")
+        elif text.prompt.endswith("-question") and words.object.search(low):
+            found = f"asks whether the caller objects, so that yes means no: {quoted(said)}"
+            yield of.problem(text.prompt, found, "ask whether the caller consents")
 
 
 def _yes_and_no(of: _Checked) -> tuple[_Text | None, _Text | None]:

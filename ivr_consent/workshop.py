@@ -33,10 +33,10 @@ from ivr_consent.manifest import Manifest, Spoken, SpokenPrompt
 from ivr_consent.signing import Signer, Verifier, create_keys, key_pair, read_plain
 from ivr_consent.site import KEY_BYTES, LineState, Site, facts_of, plans_of, shipped
 from ivr_consent.toml_lines import TomlLines
-from ivr_consent.versions import Versions, make_folders, now
+from ivr_consent.versions import MAX_NOTICE_BYTES, Versions, make_folders, now
 
-MAX_NOTICE_BYTES: Final = 256 * 1024
-"""A notice file is a few kilobytes; more is a wrong file."""
+MAX_DOTS: Final = 500
+"""In one line of a notice; a text has at most 2000 characters."""
 
 DRAFTS: Final = "drafts"
 """In the store: the signed manifest of what was built last, by line."""
@@ -123,6 +123,10 @@ class Workshop:
                 return None, (Problem(str(path), found, "is it the right file?"),)
             # One spelling of each letter, as in what is signed: else the same text would have two digests.
             text = unicodedata.normalize("NFC", raw.decode("utf-8-sig"))
+            crowded = next((n for n, line in enumerate(text.splitlines(), 1) if line.count(".") > MAX_DOTS), None)
+            if crowded is not None:  # the reader takes minutes for a key of so many parts
+                found = f"more than {MAX_DOTS} full stops in one line"
+                return None, (Problem(f"{path}:{crowded}", found, "write the text in several segments"),)
             document = tomllib.loads(text)
         except OSError as error:
             have = sorted(other.parent.name for other in path.parent.parent.glob(f"*/{notice}.toml"))

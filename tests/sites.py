@@ -118,6 +118,10 @@ NOTICE_DA = (
     .replace("This is {controller}, the controller of the recording.", "De taler med {controller}, den dataansvarlige.")
     .replace("Press {key_yes} for yes.", "Tryk {key_yes} for ja.")
     .replace("Press {key_no} for no.", "Tryk {key_no} for nej.")
+    .replace("No key, another key or hanging up means no recording for this purpose.", "Alt andet er et nej.")
+    .replace("You have chosen yes. This call is recorded. You are connected now.", "Samtalen optages nu.")
+    .replace("You have chosen no. This call is not recorded. You are connected now.", "Nej. Samtalen optages ikke.")
+    .replace("This call is not recorded. You are connected now.", "Samtalen optages ikke.")
 )
 """Danish enough for a test of which language is which."""
 

@@ -91,8 +91,14 @@ def spoken(document: dict[str, Any], facts: Mapping[str, str] = FACTS) -> tuple[
     return notice, script
 
 
+def told(notice: Notice, script: Script, given: LineRules, durations_ms: Mapping[str, int] | None = None) -> Outcome:
+    """Errors and advice, but for errors on answers: the bare notice has none, they are tested below."""
+    errors, advice = wording(notice, script, given, durations_ms)
+    return tuple(each for each in errors if not each.found.startswith(("does not say", "does not tell"))), advice
+
+
 def checked(document: dict[str, Any], facts: Mapping[str, str] = FACTS, **changes: Any) -> Outcome:
-    return wording(*spoken(document, facts), rules(**changes))
+    return told(*spoken(document, facts), rules(**changes))
 
 
 def found(outcome: tuple[Problem, ...]) -> list[str]:
@@ -202,7 +208,7 @@ def test_only_what_the_line_says_is_looked_at() -> None:
     assert notice is not None
     script, _ = compose(notice, ("p",), FACTS, several_languages=False)
     assert script is not None
-    assert wording(notice, script, rules()) == ((), ())
+    assert told(notice, script, rules()) == ((), ())
 
 
 def test_a_quotation_is_short_and_printable() -> None:
@@ -380,7 +386,7 @@ def test_a_condition_keeps_the_language_key_from_lines_with_one_language() -> No
     for several in (False, True):
         script, _ = compose(notice, ("p",), FACTS, several_languages=several)
         assert script is not None
-        assert wording(notice, script, rules(languages=1 + several))[0] == ()
+        assert told(notice, script, rules(languages=1 + several))[0] == ()
 
 
 def test_the_next_menu_does_not_use_the_key_that_means_yes() -> None:
@@ -610,7 +616,7 @@ def test_what_is_left_over_is_wrong(text: str) -> None:
 
 def test_braces_that_were_not_filled_are_wrong() -> None:
     notice, script = spoken(bare(), FACTS | {"controller": "{controller}"})
-    assert any("not written to its end" in problem for problem in found(wording(notice, script, rules())[0]))
+    assert any("not written to its end" in problem for problem in found(told(notice, script, rules())[0]))
 
 
 @pytest.mark.parametrize("text", ["En todo momento.", "Wait...", "Boxxes and XX.", "Why?"])
@@ -622,7 +628,7 @@ def test_what_only_looks_left_over_passes(text: str) -> None:
 
 
 def advice_on(text: str, durations_ms: Mapping[str, int] | None = None) -> list[str]:
-    errors, advice = wording(*spoken(bare(extra=text)), rules(), durations_ms)
+    errors, advice = told(*spoken(bare(extra=text)), rules(), durations_ms)
     assert errors == ()
     return found(advice)
 
@@ -697,5 +703,56 @@ def test_many_lines_are_checked_in_a_moment() -> None:
     begun = time.process_time()
     for _ in range(1000 // len(scripts)):
         for notice, script in scripts:
-            wording(notice, script, rules())
+            told(notice, script, rules())
     assert time.process_time() - begun < 3.0  # about a fifth of a second on a machine with nothing else to do
+
+
+# --- the answers ------------------------------------------------------------------------------------------------------
+
+
+def shipped(language: str) -> dict[str, Any]:
+    return tomllib.loads((PROMPTS / language / "recording.toml").read_text(encoding="utf-8"))
+
+
+def answers_of(document: dict[str, Any]) -> list[str]:
+    """Where the answers are wrong."""
+    errors, _ = wording(*spoken(document), rules())
+    return sorted(problem.where.rpartition(": ")[2] for problem in errors)
+
+
+@pytest.mark.parametrize("language", SHIPPED)
+def test_yes_is_called_yes_and_no_is_called_no(language: str) -> None:
+    """R3, R5: a caller who hears "press 1 for no" and presses 1 has not consented, whatever the key is called here."""
+    document = shipped(language)
+    yes, no = document["choice"]["yes"], document["choice"]["no"]
+    document["choice"] |= {
+        "yes": no.replace("{key_no}", "{key_yes}"),
+        "no": yes.replace("{key_yes}", "{key_no}"),
+    }
+    assert answers_of(document) == ["choice.no", "choice.yes"]
+    document["choice"] |= {"yes": yes, "no": yes.replace("{key_yes}", "{key_no}")}
+    assert answers_of(document) == ["choice.no"]
+    document["choice"] |= {"yes": "{key_yes}: A.", "no": "{key_no}: B.", "otherwise": "C."}
+    assert answers_of(document) == ["choice.no", "choice.otherwise", "choice.yes"]
+
+
+@pytest.mark.parametrize("language", SHIPPED)
+def test_the_result_that_is_told_is_the_one_there_is(language: str) -> None:
+    document = shipped(language)
+    results = document["results"]
+    document["results"] = results | {"granted": results["declined"], "declined": results["granted"]}
+    assert answers_of(document) == ["results.declined", "results.granted"]
+    document["results"] = results | {"unrecorded": results["granted"]}
+    assert answers_of(document) == ["results.unrecorded"]
+    document["results"] = results | {"granted": "A."}
+    assert answers_of(document) == ["results.granted"]
+
+
+@pytest.mark.parametrize(
+    "question",
+    ["Do you object to the recording of this call?", "Do you mind that we record?", "Do you refuse the recording?"],
+)
+def test_yes_is_never_the_answer_of_who_objects(question: str) -> None:
+    document = shipped("en")
+    document["purposes"][0]["question"] = question
+    assert answers_of(document) == ["purposes[1].question"]

@@ -20,7 +20,8 @@ from ivr_consent.core.errors import AudioError, ConfigurationError, SignatureErr
 from ivr_consent.core.flow import Plan
 from ivr_consent.language import Clues
 from ivr_consent.signing import create_keys, key_pair, public_path
-from ivr_consent.workshop import MAX_NOTICE_BYTES, Workshop
+from ivr_consent.versions import MAX_NOTICE_BYTES
+from ivr_consent.workshop import Workshop
 from tests.sites import APPROVER, SmallSite, flip, instant_build
 
 BOTH = {"support": 'languages = ["en", "da"]\npurposes = ["training", "quality"]\n'}
@@ -70,6 +71,7 @@ FILES: dict[str, tuple[Callable[[Path], Any], str]] = {
     "missing": (Path.unlink, r"cannot be read (No such file or directory). write it, or name another"),
     "a folder": (_folder, "cannot be read ("),
     "a pipe": (_pipe, "cannot be read (not a plain file)"),
+    "a key of many parts": (lambda path: path.write_text("a" + ".a" * 50_000 + " = 1"), "full stops in one line"),
     "too large": (lambda path: path.write_bytes(b"#" * (MAX_NOTICE_BYTES + 1)), "larger than 256 KiB"),
     "not UTF-8": (lambda path: path.write_bytes(b'a = "x"\nb = "\xe6"\n'), "recording.toml:2: not UTF-8"),
     "not TOML": (lambda path: path.write_text("notice = \n"), "not TOML: "),

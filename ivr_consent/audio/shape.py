@@ -111,7 +111,7 @@ def _levelled(job: _Job, expected: Mapping[str, Profile], gains: Mapping[str, fl
                     "made loud enough. Remove clicks and knocks from the recording, or use another voice"
                 )
         master = _encode(job, gains)
-        found = {band: metered((job.work / f"{band}.r128").read_text()) for band in gains}
+        found = {band: _metered(job, band) for band in gains}
         if all(abs(TARGET_LUFS - value) <= _CLOSE_LU for value in found.values()):
             break
         gains = {band: gain + TARGET_LUFS - found[band] for band, gain in gains.items()}
@@ -123,6 +123,19 @@ def _levelled(job: _Job, expected: Mapping[str, Profile], gains: Mapping[str, fl
                 "more evenly"
             )
     return master, found["narrow"]
+
+
+def _metered(job: _Job, band: str) -> float:
+    """The loudness of a band. A disk that is full cuts files short without a word from ffmpeg, the meter's own too."""
+    text = (job.work / f"{band}.r128").read_text()
+    cut = [form for form in job.formats if (job.work / FORMATS[form].file).stat().st_size != _size(job, form)]
+    if cut or not text.endswith("\n") or "lavfi.r128.I=" not in text:
+        raise AudioError(f"{job.work.parent}: what ffmpeg wrote was cut short. Free space there, then build again")
+    return metered(text)
+
+
+def _size(job: _Job, form: str) -> int:
+    return FORMATS[form].bytes(job.samples)
 
 
 def _silences(profile: Profile, gain: float) -> tuple[int, int]:

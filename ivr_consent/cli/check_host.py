@@ -118,6 +118,10 @@ def _lines(settings: Settings) -> Iterator[Finding]:
             kind = State.WARNING if state.plans else State.PROBLEM
             found = f"its draft: {problem.where}: {problem.found}"
             yield Finding(Area.CONFIGURATION, f"line {name}", kind, found, problem.remedy)
+        for problem in workshop.versions(name).altered(state.manifest) if state.manifest is not None else ():
+            yield Finding(
+                Area.CONFIGURATION, f"line {name}", State.WARNING, f"{problem.where} {problem.found}", problem.remedy
+            )
         if not state.problems:
             purposes = ", ".join(settings.lines[name].purposes)
             found = f"asks for {purposes} in {', '.join(state.plans)}; version {state.version}, whole and unchanged"

@@ -24,6 +24,8 @@ from ivr_consent.cli.terminal import (
 from ivr_consent.core.errors import Problem
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from ivr_consent.audio.build import Progress
     from ivr_consent.config import Settings
     from ivr_consent.manifest import Manifest
@@ -106,9 +108,14 @@ def check(context: typer.Context, lines: Lines = None, json: Json = False) -> No
     workshop = Workshop(settings)
     drafts = {name: workshop.draft(name) for name in names}
     states = line_states(settings, names)
-    wrong = any(draft.errors for draft in drafts.values()) or any(
-        state.problems and not state.unpublished for state in states.values()
-    )
+    faults = {
+        name: (
+            *(() if state.unpublished else state.problems),
+            *(() if state.manifest is None else workshop.versions(name).altered(state.manifest)),
+        )
+        for name, state in states.items()
+    }
+    wrong = any(draft.errors for draft in drafts.values()) or any(faults.values())
     if json:
         told = [
             {
@@ -117,7 +124,7 @@ def check(context: typer.Context, lines: Lines = None, json: Json = False) -> No
                 "in_force": {
                     "version": states[name].version,
                     "ready": bool(states[name].plans),
-                    "problems": problems_as_json(states[name].problems),
+                    "problems": problems_as_json(faults[name] or states[name].problems),
                     "advice": problems_as_json(filter(None, [unlisted(workshop, name)])),
                 },
             }
@@ -135,7 +142,7 @@ def check(context: typer.Context, lines: Lines = None, json: Json = False) -> No
             if advice not in told_already:
                 say(f"advice: {advice.where}: {advice.found}. {advice.remedy}")
             told_already.add(advice)
-        for problem in states[name].problems if not states[name].unpublished else ():
+        for problem in faults[name]:
             say_problem(problem)
         loose = unlisted(workshop, name)
         if loose is not None:
@@ -367,6 +374,20 @@ def _version(manifest: Manifest) -> dict[str, Any]:
     }
 
 
+def _there(path: Path) -> bool:
+    """Whether a file is there. Raises :class:`ConsentError` where that may not be known."""
+    from ivr_consent.core.errors import ConsentError  # noqa: PLC0415 - as its caller
+
+    try:
+        path.stat()
+    except FileNotFoundError:
+        return False
+    except OSError as error:
+        told = f"{path} cannot be read ({error.strerror}); run this as the service's user or as root"
+        raise ConsentError(told) from None
+    return True
+
+
 @app.command()
 def prune(
     context: typer.Context,
@@ -387,7 +408,7 @@ def prune(
     from ivr_consent.workshop import Workshop  # noqa: PLC0415
 
     log = settings.path(settings.log.path)
-    if not log.exists():
+    if not _there(log):
         raise ConsentError(f"there is no log at {log}: what decisions name cannot be known; nothing is removed")
     with LedgerReader(log) as reader:
         named = reader.notice_versions()

@@ -603,3 +603,23 @@ def test_a_name_from_the_history_cannot_act_on_the_terminal(three: SmallSite) ->
     assert "\x1b" not in done.output
     assert "\u202e" not in done.output
     assert "A\\x1b[2JB\\u202e" in done.stdout
+
+
+def test_a_published_notice_file_that_was_changed_is_told(site: SmallSite) -> None:
+    """R22: nobody hears it, but it is evidence."""
+    for verb in ("build", "publish"):
+        assert prompts(site, verb).exit_code == 0
+    (copy,) = site.root.rglob("support/1/en.toml")
+    whole = copy.read_bytes()
+    copy.chmod(0o644)
+    copy.write_bytes(whole + b"# changed\n")
+    code, document = run_json("--config", site.config, "prompts", "check")
+    assert code == 3
+    state = next(line for line in document["lines"] if line["line"] == "support")["in_force"]
+    assert state["ready"]  # what callers hear is whole
+    assert state["problems"][0]["where"] == str(copy)
+    assert str(copy) in prompts(site, "check").output
+    copy.unlink()
+    assert prompts(site, "check").exit_code == 3
+    copy.write_bytes(whole)
+    assert prompts(site, "check").exit_code == 0
