@@ -13,7 +13,7 @@ PBX ?= simulated
 KEYS ?=
 ARGS ?=
 # Most of a test's time is spent listening to prompts: more workers than processors.
-WORKERS ?= 4
+WORKERS ?= 5
 
 VENV := .venv
 BIN := $(VENV)/bin

@@ -24,8 +24,8 @@ LINES = line_names(ALL)
 PORTABLE = [scenario for scenario in ALL if scenario.portable]
 FILES = sorted({scenario.name.partition("/")[0] for scenario in PORTABLE})
 
-LONGEST_HOLD_MS = 1500
-"""Live prompts are half a second long: a key held for 15 s over a real notice is held for 1.5 s here."""
+LONGEST_HOLD_MS = 2800
+"""Live prompts are short, the question of 1.7 s the longest: a key held for 15 s over a real notice ends behind it."""
 
 SIDE_BY_SIDE = 6
 """Calls of one file at once."""
@@ -120,7 +120,7 @@ async def act(call: LiveCall, action: Action, plan: Plan, done: set[str]) -> Non
         case Press(key, hold_ms):
             # Over the end means over the end, also where a live prompt's own is not known to the millisecond.
             needed = (
-                250 - at_ms + length if isinstance(place, During) and place.at_ms < 0 and hold_ms > -place.at_ms else 0
+                600 - at_ms + length if isinstance(place, During) and place.at_ms < 0 and hold_ms > -place.at_ms else 0
             )
             await call.phone.press(key, max(min(hold_ms, LONGEST_HOLD_MS), needed) / 1000)
         case HangUp():

@@ -8,7 +8,8 @@ import signal
 
 import pytest
 
-from tests.live.support import DEADLINE_S, Site, until_log
+from ivr_consent import config
+from tests.live.support import DEADLINE_S, Site, publish, until_log
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -31,7 +32,7 @@ async def test_a_wrong_configuration_does_not_start(own: Site) -> None:
 
 
 async def test_reload(own: Site) -> None:
-    """A bad one leaves the old in force; a good one is for new calls, a call under way keeps what it began with."""
+    """A bad one leaves the old in force, and says why; a call under way keeps what it began with."""
     path = own.home / "ivr-consent.toml"
     good = path.read_text()
     assert own.server.process is not None
@@ -42,16 +43,27 @@ async def test_reload(own: Site) -> None:
     async with own.call("support") as call:
         await call.prompt("retention")
         path.write_text(good.replace("[lines.support]", '[lines.support]\nkeys = { yes = "7", no = "8" }'))
-        # Other keys are spoken otherwise: until that audio is built, the line is not ready, and says so.
+        # Other keys than the published version says: with them the line would not be ready.
         own.server.process.send_signal(signal.SIGHUP)
-        await until_log(own.server, '"reloaded"')
+        await until_log(own.server, "lines.support.keys.yes")
         await call.window()
         await call.phone.press("1")
         await call.recorded_line()
+    async with own.call("support") as call:  # the old is in force
+        await call.window()
+        publish(config.load(path))
+        own.server.process.send_signal(signal.SIGHUP)
+        await until_log(own.server, '"reloaded"')
+        await call.phone.press("1")
+        await call.recorded_line()
+        old = await call.record()
     async with own.call("support") as call:
-        await call.unrecorded_line()
-        record = await call.record()
-    assert record.decision.payload["reason"] == "line_not_ready"
+        await call.window()
+        await call.phone.press("7")
+        await call.recorded_line()
+        new = await call.record()
+    versions = [record.decision.payload["notice"]["version"] for record in (old, new)]
+    assert versions == [1, 2]
 
 
 async def test_draining(own: Site) -> None:
