@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import base64
 import errno
-import hashlib
 import json
 import os
 import stat
@@ -16,13 +15,14 @@ import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
+
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.hazmat.primitives import serialization as form
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
 from ivr_consent.core.decision import canonical
 from ivr_consent.core.errors import SignatureError
-
-if TYPE_CHECKING:
-    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
 SIGNATURE_BYTES: Final = 64
 MAX_KEY_BYTES: Final = 4096
@@ -35,9 +35,6 @@ def public_path(private: Path) -> Path:
 
 def create_keys(private: Path) -> bool:
     """Make a pair of keys where there is none; whether one was made. Raises :class:`SignatureError`."""
-    from cryptography.hazmat.primitives import serialization as form  # noqa: PLC0415 - loads slowly
-    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey  # noqa: PLC0415
-
     public = public_path(private)
     made = False
     try:
@@ -61,8 +58,6 @@ def create_keys(private: Path) -> bool:
 
 
 def _public_pem(key: Ed25519PrivateKey) -> bytes:
-    from cryptography.hazmat.primitives import serialization as form  # noqa: PLC0415 - loads slowly
-
     return key.public_key().public_bytes(form.Encoding.PEM, form.PublicFormat.SubjectPublicKeyInfo)
 
 
@@ -100,15 +95,11 @@ def read_plain(path: Path, limit: int) -> tuple[bytes, os.stat_result]:
 
 
 def _private(path: Path) -> Ed25519PrivateKey:
-    from cryptography.exceptions import UnsupportedAlgorithm  # noqa: PLC0415 - loads slowly
-    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey  # noqa: PLC0415
-    from cryptography.hazmat.primitives.serialization import load_pem_private_key  # noqa: PLC0415
-
     try:
         pem, state = read_plain(path, MAX_KEY_BYTES)
         if stat.S_IMODE(state.st_mode) & 0o077:
             raise SignatureError(f"{path}: the signing key can be read by others; chmod 600 {path}")
-        key = load_pem_private_key(pem, password=None)
+        key = form.load_pem_private_key(pem, password=None)
     except OSError as error:
         raise SignatureError(
             f"{path}: the signing key cannot be read ({error.strerror}); run this as its owner, or restore its copy"
@@ -136,11 +127,9 @@ class Verifier:
     """Checks signatures against the site's public key. Made by :func:`verifier`."""
 
     _key: Ed25519PublicKey
-    fingerprint: str
 
     def good(self, data: bytes, signature: bytes) -> bool:
         """Whether the signature is ours, over these very bytes."""
-        from cryptography.exceptions import InvalidSignature  # noqa: PLC0415 - loads slowly
 
         try:
             self._key.verify(signature, data)
@@ -156,14 +145,11 @@ def signer(private: Path) -> Signer:
 
 def verifier(private: Path) -> Verifier:
     """Read the public key that belongs to a private key's file. Raises :class:`SignatureError`."""
-    from cryptography.exceptions import UnsupportedAlgorithm  # noqa: PLC0415 - loads slowly
-    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey  # noqa: PLC0415
-    from cryptography.hazmat.primitives.serialization import load_pem_public_key  # noqa: PLC0415
 
     path = public_path(private)
     try:
         pem, _ = read_plain(path, MAX_KEY_BYTES)
-        key = load_pem_public_key(pem)
+        key = form.load_pem_public_key(pem)
     except OSError as error:
         raise SignatureError(
             f"{path}: the public key of the notices cannot be read ({error.strerror}); "
@@ -173,7 +159,7 @@ def verifier(private: Path) -> Verifier:
         raise SignatureError(f"{path}: not an Ed25519 public key in PEM; restore it from its copy") from None
     if not isinstance(key, Ed25519PublicKey):
         raise SignatureError(f"{path}: not an Ed25519 public key; restore it from its copy")
-    return Verifier(key, hashlib.sha256(pem).hexdigest()[:16])
+    return Verifier(key)
 
 
 def key_pair(private: Path) -> tuple[Signer, Verifier]:

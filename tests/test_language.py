@@ -28,7 +28,8 @@ STRICT = EVERYTHING.model_copy(update={"order": ["dialled", "country", "header"]
 
 def by(source: str, **clues: str | None) -> str | None:
     """What one source alone chooses."""
-    chosen = choose(EVERYTHING.model_copy(update={"order": [source]}), LANGUAGES, Clues(**clues))  # type: ignore[arg-type]
+    only = EVERYTHING.model_copy(update={"order": [source]})
+    chosen = choose(only, LANGUAGES, Clues(**clues))  # type: ignore[arg-type]  # a table of keyword arguments
     assert chosen is None or chosen.by == source
     return None if chosen is None else chosen.language
 

@@ -11,6 +11,7 @@ import shutil
 import stat
 import subprocess
 import sys
+import tempfile
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -322,7 +323,7 @@ def _full(*_: Any, **__: Any) -> None:
 
 @pytest.mark.parametrize(
     ("where", "name"),
-    [(os, "fsync"), (os, "fchmod"), (Path, "replace"), (Path, "rename"), (Path, "chmod"), (vs.tempfile, "mkdtemp")],  # type: ignore[attr-defined]
+    [(os, "fsync"), (os, "fchmod"), (Path, "replace"), (Path, "rename"), (Path, "chmod"), (tempfile, "mkdtemp")],
     ids=lambda value: value if isinstance(value, str) else "",
 )
 def test_a_disk_that_is_full(shelf: Shelf, where: Any, name: str) -> None:

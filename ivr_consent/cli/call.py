@@ -79,10 +79,10 @@ def call(
     settings = of(context).settings()
     if line not in settings.lines:
         raise typer.BadParameter(f"there is no line {line!r}; the lines are: {', '.join(settings.lines)}")
-    from ivr_consent.language import Clues  # noqa: PLC0415 - no other verb plays calls
-    from ivr_consent.pbx.asterisk.session import pseudonym  # noqa: PLC0415
-    from ivr_consent.pbx.simulated.caller import Caller  # noqa: PLC0415
-    from ivr_consent.pbx.simulated.channel import run_call  # noqa: PLC0415
+    from ivr_consent.language import Clues
+    from ivr_consent.pbx.asterisk.session import pseudonym
+    from ivr_consent.pbx.simulated.caller import Caller
+    from ivr_consent.pbx.simulated.channel import run_call
 
     site = _draft_site(settings, line, with_sound=phone, quiet=json) if draft else _site(settings)
     if phone:
@@ -107,7 +107,7 @@ def call(
 
 
 def _site(settings: Settings) -> Site:
-    from ivr_consent.site import load_site  # noqa: PLC0415 - as its caller
+    from ivr_consent.site import load_site
 
     return load_site(settings)
 
@@ -116,8 +116,8 @@ def _draft_site(settings: Settings, line: str, *, with_sound: bool, quiet: bool)
     """The line as its files are now. Raises :class:`ConsentError` when it cannot be spoken, or is to be heard and is
     not built.
     """
-    from ivr_consent.core.errors import VersionError  # noqa: PLC0415 - as its caller
-    from ivr_consent.workshop import Workshop  # noqa: PLC0415
+    from ivr_consent.core.errors import VersionError
+    from ivr_consent.workshop import Workshop
 
     workshop = Workshop(settings)
     try:
@@ -131,7 +131,7 @@ def _draft_site(settings: Settings, line: str, *, with_sound: bool, quiet: bool)
 
 
 def _on_telephone(site: Site, line: str, wait: int, *, json: bool) -> NoReturn:
-    from ivr_consent.cli.trial import try_on_telephone  # noqa: PLC0415 - as its caller
+    from ivr_consent.cli.trial import try_on_telephone
 
     told = try_on_telephone(site, line, float(wait), quiet=json)
     good = told["outcome"] not in ("", "failed")
@@ -144,7 +144,7 @@ def _on_telephone(site: Site, line: str, wait: int, *, json: bool) -> NoReturn:
 
 
 def _context(site: Site, line: str, subject_ref: str | None) -> Any:
-    from ivr_consent.core.decision import CallContext  # noqa: PLC0415 - as its caller
+    from ivr_consent.core.decision import CallContext
 
     call_id = secrets.token_hex(16)
     return CallContext(
@@ -160,7 +160,7 @@ def _context(site: Site, line: str, subject_ref: str | None) -> Any:
 
 @contextmanager
 def _ledger(site: Site, *, throw_away: bool) -> Iterator[Ledger]:
-    from ivr_consent.store.ledger import Ledger  # noqa: PLC0415 - as its caller
+    from ivr_consent.store.ledger import Ledger
 
     with tempfile.TemporaryDirectory(prefix="ivr-consent-") as aside:
         path = Path(aside) / "log.db" if throw_away else site.settings.path(site.settings.log.path)
@@ -182,7 +182,7 @@ def _ledger(site: Site, *, throw_away: bool) -> Iterator[Ledger]:
 
 def _actions(plan: Plan, keys: str, during: list[str], hold: int, hangup_at: str | None) -> tuple[Action, ...]:
     """What the options make the caller do. Raises :class:`typer.BadParameter`."""
-    from ivr_consent.pbx.simulated.caller import KEYS, Action, HangUp, InWindow, Press  # noqa: PLC0415
+    from ivr_consent.pbx.simulated.caller import KEYS, Action, HangUp, InWindow, Press
 
     actions = []
     for nth, key in enumerate(filter(None, (part.strip() for part in keys.split(","))), 1):
@@ -209,7 +209,7 @@ def _actions(plan: Plan, keys: str, during: list[str], hold: int, hangup_at: str
 
 
 def _place(plan: Plan, name: str, ms: str | None) -> Place:
-    from ivr_consent.pbx.simulated.caller import AtStep, During, InWindow, StepKind  # noqa: PLC0415
+    from ivr_consent.pbx.simulated.caller import AtStep, During, InWindow, StepKind
 
     at_ms = int(ms or 0)
     prompts = list(dict.fromkeys(prompt.id for notice in plan.notices for prompt in notice.prompts()))
@@ -236,8 +236,8 @@ def _went_well(played: SimulatedCall, *, draft: bool) -> bool:
 
 def _closed(played: SimulatedCall, ledger: Ledger, call_id: str, line: str) -> bool:
     """Say in the log that a granted call's recording, of which there never was a file, has ended."""
-    from ivr_consent.core.decision import Outcome  # noqa: PLC0415 - as its caller
-    from ivr_consent.core.steps import Logged  # noqa: PLC0415
+    from ivr_consent.core.decision import Outcome
+    from ivr_consent.core.steps import Logged
 
     if played.ending.outcome is not Outcome.GRANTED:
         return True
@@ -265,7 +265,7 @@ def as_json(played: SimulatedCall) -> dict[str, Any]:
 
 
 def _entry_as_json(entry: Entry) -> dict[str, Any]:
-    from ivr_consent.core.steps import Note, Play, Route  # noqa: PLC0415 - as its caller
+    from ivr_consent.core.steps import Note, Play, Route
 
     step = entry.step
     told: dict[str, Any] = {
@@ -330,7 +330,7 @@ def _say_call(played: SimulatedCall, log: str) -> None:
 
 def _told(step: Step, result: Result) -> str:
     """One step of the call as a caller notices it; nothing for what makes no sound."""
-    from ivr_consent.core import steps as st  # noqa: PLC0415 - as its caller
+    from ivr_consent.core import steps as st
 
     match step:
         case st.Answer():

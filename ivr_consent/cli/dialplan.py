@@ -33,7 +33,7 @@ def dialplan(
 ) -> None:
     """Print the dialplan of the configuration, or write it into files."""
     settings = of(context).settings()
-    from ivr_consent.pbx.asterisk.dialplan import INCLUDE_FILE, render_files  # noqa: PLC0415 - no other verb needs it
+    from ivr_consent.pbx.asterisk.dialplan import INCLUDE_FILE, render_files
 
     kept_script = None
     if write is not None and script is None:
@@ -66,7 +66,7 @@ def dialplan(
 
 def script_in(path: Path) -> Path | None:
     """The classic script that a gate of ours runs in place of the server; ``None`` when it runs none."""
-    from ivr_consent.pbx.asterisk.dialplan import is_ours  # noqa: PLC0415 - as above
+    from ivr_consent.pbx.asterisk.dialplan import is_ours
 
     text = files.read(path) if files.exists(path) else ""
     found = _SCRIPT.search(text) if is_ours(text) else None
@@ -75,7 +75,7 @@ def script_in(path: Path) -> Path | None:
 
 def write_files(rendered: dict[str, str], directory: Path) -> dict[str, str]:
     """Write each file; what became of it by name: ``written``, ``rewritten``, ``unchanged`` or ``kept``."""
-    from ivr_consent.pbx.asterisk.dialplan import is_ours  # noqa: PLC0415 - see above
+    from ivr_consent.pbx.asterisk.dialplan import is_ours
 
     files.make_directory(directory, 0o755)
     done = {}

@@ -56,7 +56,7 @@ def language_differences(old: Manifest, new: Manifest, language: str | None) -> 
 
 def differences(old: Spoken, new: Spoken) -> dict[str, Any]:
     """What differs in one language."""
-    from ivr_consent.config import FACTS  # noqa: PLC0415 - pydantic loads slowly
+    from ivr_consent.config import FACTS
 
     before, after = _placed(old), _placed(new)
     both = [name for name in before if name in after]
@@ -179,7 +179,7 @@ def say_words(words: Sequence[tuple[str, str]]) -> None:
     if not sys.stdout.isatty() or os.environ.get("NO_COLOR"):
         say(_marked(words))
         return
-    from rich.text import Text  # noqa: PLC0415 - on a terminal only
+    from rich.text import Text
 
     styles = {"-": "red strike", "+": "green underline", "=": ""}
     console().print(Text(" ").join(Text(safe(text), style=styles[kind]) for kind, text in words))

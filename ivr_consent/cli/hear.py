@@ -233,7 +233,7 @@ def _say_totals(spoken: Spoken) -> None:
 
 def _picture(shelf: Shelf, manifest: Manifest, spoken: Spoken) -> str:
     """The picture of one language. Raises :class:`VersionError` without sound, :class:`AudioError`."""
-    from ivr_consent.audio.measure import envelope, samples_of  # noqa: PLC0415 - numpy loads slowly
+    from ivr_consent.audio.measure import envelope, samples_of
 
     asked = {prompt.id for prompt in spoken.questions.values()}
     prompts = until_choice(spoken)

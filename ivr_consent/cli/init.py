@@ -62,7 +62,7 @@ class _Writer:
         """An empty log: made here, it belongs to the service's user whoever is the first to look into it."""
         made = not files.exists(path)
         if made and not self.dry_run:
-            from ivr_consent.store.schema import open_for_writing  # noqa: PLC0415 - not in a dry run
+            from ivr_consent.store.schema import open_for_writing
 
             open_for_writing(path).close()
             if self.user is not None:
@@ -98,7 +98,7 @@ def init(
     json: Json = False,
 ) -> None:
     """Write configuration with its schema, dialplan, manager user, service and keys. Overwrites nothing."""
-    from ivr_consent.cli.templates import EXAMPLE_FACTS, Choices  # noqa: PLC0415 - pydantic loads slowly
+    from ivr_consent.cli.templates import EXAMPLE_FACTS, Choices
 
     given = {
         "controller": controller,
@@ -141,10 +141,10 @@ def init(
 
 def _configuration(choices: Any) -> tuple[str, Settings]:
     """Text and meaning of the configuration: of the file that is there, else of a new one, checked already."""
-    import tomllib  # noqa: PLC0415
+    import tomllib
 
-    from ivr_consent import config  # noqa: PLC0415 - pydantic loads slowly
-    from ivr_consent.cli.templates import configuration  # noqa: PLC0415
+    from ivr_consent import config
+    from ivr_consent.cli.templates import configuration
 
     for option, path in (("--state", choices.state), ("--dir", choices.directory)):
         if not _PLAIN_PATH.fullmatch(str(path)):
@@ -174,8 +174,8 @@ def _owner(user: str) -> tuple[files.Owner | None, str]:
 
 
 def _write(writer: _Writer, settings: Settings, text: str, own_folder: Path, user: str) -> None:
-    from ivr_consent.cli.templates import manager_user, program, unit  # noqa: PLC0415 - pydantic loads slowly
-    from ivr_consent.pbx.asterisk.dialplan import render_files  # noqa: PLC0415
+    from ivr_consent.cli.templates import manager_user, program, unit
+    from ivr_consent.pbx.asterisk.dialplan import render_files
 
     dialplan = render_files(settings)
     # The service's user reads the configuration but cannot change it.
@@ -227,8 +227,8 @@ def _secret(secret_file: Path, manager_file: Path) -> str:
 
 
 def _next_steps(settings: Settings, etc: Path) -> list[dict[str, Any]]:
-    from ivr_consent.pbx.asterisk.dialplan import INCLUDE_FILE, LINES_CONTEXT, LINES_FILE  # noqa: PLC0415
-    from ivr_consent.pbx.asterisk.variables import CONTEXT, RESULT  # noqa: PLC0415
+    from ivr_consent.pbx.asterisk.dialplan import INCLUDE_FILE, LINES_CONTEXT, LINES_FILE
+    from ivr_consent.pbx.asterisk.variables import CONTEXT, RESULT
 
     source = settings.source
     line = next(iter(settings.lines))

@@ -67,7 +67,7 @@ def show(
 
 
 def _reader(context: typer.Context) -> LedgerReader:
-    from ivr_consent.store.ledger import LedgerReader  # noqa: PLC0415 - the other verbs do not read it
+    from ivr_consent.store.ledger import LedgerReader
 
     settings = of(context).settings()
     return LedgerReader(settings.path(settings.log.path))

@@ -44,8 +44,8 @@ def new(
     """Make a notice in another language, with a TODO for each text and what it has to say above it."""
     _names(notice, [language, like])
     settings = of(context).settings()
-    from ivr_consent.notice_edit import new_notice  # noqa: PLC0415 - tomlkit is for those who edit
-    from ivr_consent.site import shipped  # noqa: PLC0415 - loads slowly, and --help does not need it
+    from ivr_consent.notice_edit import new_notice
+    from ivr_consent.site import shipped
 
     directory = _own_directory(settings, f"ivr-consent prompts copy {notice} --language {like}")
     candidates = [folder / like / f"{notice}.toml" for folder in (directory, shipped("prompts"))]
@@ -83,8 +83,8 @@ def copy(
     _names(notice, language or [])
     _names(as_name or notice, [])
     settings = of(context).settings()
-    from ivr_consent.notice_edit import set_name, with_schema  # noqa: PLC0415 - tomlkit is for those who edit
-    from ivr_consent.site import shipped  # noqa: PLC0415 - loads slowly, and --help does not need it
+    from ivr_consent.notice_edit import set_name, with_schema
+    from ivr_consent.site import shipped
 
     there = {path.parent.name: path for path in sorted(shipped("prompts").glob(f"*/{notice}.toml"))}
     if not there:
@@ -122,8 +122,8 @@ def copy(
 
 def _set_directory(settings: Settings) -> None:
     """Name the folder of a site's own notices in the configuration, which is as right afterwards as it was before."""
-    from ivr_consent import config  # noqa: PLC0415 - pydantic loads slowly
-    from ivr_consent.toml_edit import set_value  # noqa: PLC0415 - tomlkit is for those who edit
+    from ivr_consent import config
+    from ivr_consent.toml_edit import set_value
 
     text = set_value(files.read_exactly(settings.source), ("prompts", "directory"), OWN_FOLDER)
     config.parse(tomllib.loads(text.removeprefix("\ufeff")), settings.source, "")
@@ -171,7 +171,7 @@ def take(
     if says is not None and line is not None:
         raise typer.BadParameter("either --says or --line: a line's notice tells what was said")
     settings = of(context).settings()
-    from ivr_consent.notice_edit import set_take  # noqa: PLC0415 - tomlkit is for those who edit
+    from ivr_consent.notice_edit import set_take
 
     directory = _own_directory(settings, f"ivr-consent prompts copy {notice} --language {language}")
     path = directory / language / f"{notice}.toml"
@@ -196,9 +196,9 @@ def take(
 
 
 def _parsed(source: str, path: Path) -> Notice:
-    from ivr_consent.config_problems import syntax  # noqa: PLC0415 - pydantic loads slowly
-    from ivr_consent.core.notice_file import parse_notice  # noqa: PLC0415 - with it
-    from ivr_consent.toml_lines import TomlLines  # noqa: PLC0415 - with it
+    from ivr_consent.config_problems import syntax
+    from ivr_consent.core.notice_file import parse_notice
+    from ivr_consent.toml_lines import TomlLines
 
     try:
         document = tomllib.loads(source.removeprefix("\ufeff"))
@@ -219,7 +219,7 @@ def _texts(
     settings: Settings, notice: Notice, prompt: str, line: str | None
 ) -> tuple[dict[str, str], tuple[Problem, ...]]:
     """What the prompt says now by the lines that use it, or on the one that was named; and why lines do not say it."""
-    from ivr_consent.core.notice import compose  # noqa: PLC0415 - pydantic is loaded by now
+    from ivr_consent.core.notice import compose
 
     if line is not None and line not in settings.lines:
         raise typer.BadParameter(f"there is no line {line!r}; the lines are: {', '.join(settings.lines)}")
@@ -252,7 +252,7 @@ def _said_now(texts: dict[str, str], wrong: tuple[Problem, ...], where: str, lin
 
 def _recording(file: Path) -> Take:
     """The file that was given, if there is sound in it that a prompt can be made of. Raises :class:`AudioError`."""
-    from ivr_consent.audio.takes import decode, open_take  # noqa: PLC0415 - the audio tools load slowly
+    from ivr_consent.audio.takes import decode, open_take
 
     given = file.absolute()
     found = open_take(given.name, given.parent)
@@ -268,7 +268,7 @@ def _suffix(file: Path) -> str:
 
 def _copy(found: Take, path: Path) -> str:
     """Copy a recording to where there is none; what became of it."""
-    from ivr_consent.audio.takes import open_take  # noqa: PLC0415 - see above
+    from ivr_consent.audio.takes import open_take
 
     files.make_directory(path.parent, 0o755)
     if files.copy_new(found.path, path, found.sha256, 0o644):
@@ -282,7 +282,7 @@ def _copy(found: Take, path: Path) -> str:
 
 
 def _names(notice: str, languages: list[str]) -> None:
-    from ivr_consent.core.notice import IDENTIFIER, LANGUAGE  # noqa: PLC0415 - --help does not need it
+    from ivr_consent.core.notice import IDENTIFIER, LANGUAGE
 
     if not IDENTIFIER.fullmatch(notice):
         raise typer.BadParameter(f"{notice!r} is no name of a notice; use small letters, digits and hyphens")

@@ -57,7 +57,7 @@ def sounds_of(shelf: Shelf, spoken: Spoken, prompts: Sequence[SpokenPrompt], for
 
 def _read(prompt: SpokenPrompt, form: str, store: Path) -> bytes:
     """One file of the store, if it is what was built: what is returned is what was compared."""
-    from ivr_consent.audio.store import fault  # noqa: PLC0415 - loads slowly
+    from ivr_consent.audio.store import fault
 
     file = prompt.audio.files.get(form)
     if file is None:
@@ -81,7 +81,7 @@ def _read(prompt: SpokenPrompt, form: str, store: Path) -> bytes:
 
 def pcm_of(sound: bytes) -> bytes:
     """The samples of a WAV file of the store, which has the plain header."""
-    from ivr_consent.audio.formats import WAV_HEADER  # noqa: PLC0415 - as its callers
+    from ivr_consent.audio.formats import WAV_HEADER
 
     return sound[WAV_HEADER:]
 

@@ -61,8 +61,8 @@ def approver(given: str | None) -> str:
 
 def unlisted(workshop: Workshop, name: str) -> Problem | None:
     """Versions of a line that its history does not name, as a thing to look at."""
-    from ivr_consent.core.errors import SignatureError  # noqa: PLC0415 - as its callers
-    from ivr_consent.signing import verifier  # noqa: PLC0415
+    from ivr_consent.core.errors import SignatureError
+    from ivr_consent.signing import verifier
 
     versions = workshop.versions(name)
     try:
@@ -102,8 +102,8 @@ def check(context: typer.Context, lines: Lines = None, json: Json = False) -> No
     """
     settings = of(context).settings()
     names = chosen(settings, lines)
-    from ivr_consent.site import line_states  # noqa: PLC0415 - loads slowly, and --help does not need it
-    from ivr_consent.workshop import Workshop  # noqa: PLC0415
+    from ivr_consent.site import line_states
+    from ivr_consent.workshop import Workshop
 
     workshop = Workshop(settings)
     drafts = {name: workshop.draft(name) for name in names}
@@ -182,7 +182,7 @@ def build(context: typer.Context, lines: Lines = None, json: Json = False) -> No
     """
     settings = of(context).settings()
     names = chosen(settings, lines)
-    from ivr_consent.workshop import Workshop  # noqa: PLC0415 - loads slowly, and --help does not need it
+    from ivr_consent.workshop import Workshop
 
     workshop = Workshop(settings)
     wrong = {name: draft.errors for name in names if (draft := workshop.draft(name)).errors}
@@ -220,8 +220,8 @@ class progress_bar:  # noqa: N801 - used as a function: with progress_bar(...) a
     """A bar on standard error, as a build's progress."""
 
     def __init__(self, what: str) -> None:
-        from rich.console import Console  # noqa: PLC0415 - not in --json
-        from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn  # noqa: PLC0415
+        from rich.console import Console
+        from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
         columns = (BarColumn(), TextColumn("{task.description}", markup=False), TimeElapsedColumn())
         console = Console(stderr=True, markup=False, highlight=False)
@@ -273,7 +273,7 @@ def publish(context: typer.Context, lines: Lines = None, by: By = None, json: Js
     """
     settings = of(context).settings()
     names = chosen(settings, lines)
-    from ivr_consent.workshop import Workshop  # noqa: PLC0415 - loads slowly, and --help does not need it
+    from ivr_consent.workshop import Workshop
 
     workshop = Workshop(settings)
     for name in names:
@@ -304,8 +304,8 @@ def rollback(
     """Bring an older version of a line's notice back into force, from the next reload on."""
     settings = of(context).settings()
     (name,) = chosen(settings, [line])
-    from ivr_consent.site import line_states  # noqa: PLC0415 - loads slowly, and --help does not need it
-    from ivr_consent.workshop import Workshop  # noqa: PLC0415
+    from ivr_consent.site import line_states
+    from ivr_consent.workshop import Workshop
 
     manifest = Workshop(settings).rollback(name, to, approver(by))
     problems = line_states(settings, [name])[name].problems
@@ -328,8 +328,8 @@ def history(
     """List a line's published versions: when, by whom, and which is in force."""
     settings = of(context).settings()
     (name,) = chosen(settings, [line])
-    from ivr_consent.signing import verifier  # noqa: PLC0415 - loads slowly, and --help does not need it
-    from ivr_consent.workshop import Workshop  # noqa: PLC0415
+    from ivr_consent.signing import verifier
+    from ivr_consent.workshop import Workshop
 
     workshop = Workshop(settings)
     versions = workshop.versions(name)
@@ -376,7 +376,7 @@ def _version(manifest: Manifest) -> dict[str, Any]:
 
 def _there(path: Path) -> bool:
     """Whether a file is there. Raises :class:`ConsentError` where that may not be known."""
-    from ivr_consent.core.errors import ConsentError  # noqa: PLC0415 - as its caller
+    from ivr_consent.core.errors import ConsentError
 
     try:
         path.stat()
@@ -400,12 +400,12 @@ def prune(
     decision in the log names it.
     """
     settings = of(context).settings()
-    from ivr_consent.control import ask  # noqa: PLC0415 - loads slowly, and --help does not need it
-    from ivr_consent.core.errors import ConsentError  # noqa: PLC0415
-    from ivr_consent.prune import prunable  # noqa: PLC0415
-    from ivr_consent.prune import prune as remove_all  # noqa: PLC0415
-    from ivr_consent.store.ledger import LedgerReader  # noqa: PLC0415
-    from ivr_consent.workshop import Workshop  # noqa: PLC0415
+    from ivr_consent.control import ask
+    from ivr_consent.core.errors import ConsentError
+    from ivr_consent.prune import prunable
+    from ivr_consent.prune import prune as remove_all
+    from ivr_consent.store.ledger import LedgerReader
+    from ivr_consent.workshop import Workshop
 
     log = settings.path(settings.log.path)
     if not _there(log):

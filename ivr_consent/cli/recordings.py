@@ -24,7 +24,7 @@ def withdraw(
 ) -> None:
     """Erase the recording of a caller who withdraws consent, also while the call goes on, and log it."""
     with _opened(context) as (ledger, directory):
-        from ivr_consent.store import lifecycle  # noqa: PLC0415 - no other verb needs it
+        from ivr_consent.store import lifecycle
 
         record = lifecycle.withdraw(ledger, directory, call_id.lower())
     found = record.decision.call_id
@@ -40,7 +40,7 @@ def sweep(context: typer.Context, json: Json = False) -> None:
     The server does this by itself; a site with the classic script alone runs it from cron.
     """
     with _opened(context) as (ledger, directory):
-        from ivr_consent.store import lifecycle  # noqa: PLC0415 - no other verb needs it
+        from ivr_consent.store import lifecycle
 
         finished = lifecycle.sweep(ledger, directory, frozenset())
         erased = lifecycle.expire(ledger, directory) + lifecycle.erase_leftovers(ledger, directory)
@@ -53,8 +53,8 @@ def sweep(context: typer.Context, json: Json = False) -> None:
 @contextmanager
 def _opened(context: typer.Context) -> Iterator[tuple[Ledger, Path]]:
     settings = of(context).settings()
-    from ivr_consent.core.errors import LedgerUnreadable  # noqa: PLC0415 - keeps the start of other verbs quick
-    from ivr_consent.store.ledger import Ledger  # noqa: PLC0415 - likewise
+    from ivr_consent.core.errors import LedgerUnreadable
+    from ivr_consent.store.ledger import Ledger
 
     path = settings.path(settings.log.path)
     if not path.exists():

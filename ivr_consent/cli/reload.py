@@ -15,7 +15,7 @@ def reload(context: typer.Context, json: Json = False) -> None:
     the version that they began with.
     """
     settings = of(context).settings()
-    from ivr_consent.control import ask  # noqa: PLC0415 - asyncio loads slowly, and --help does not need it
+    from ivr_consent.control import ask
 
     answer = ask(settings, "reload")
     good = bool(answer.get("ok"))

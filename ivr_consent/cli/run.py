@@ -158,7 +158,7 @@ def run(
 
 
 def _settings(home: Path, line: str, show: _Screen) -> Settings:
-    from ivr_consent import config  # noqa: PLC0415 - pydantic loads slowly, and --help does not need it
+    from ivr_consent import config
 
     path = home / CONFIG_NAME
     if not path.exists():
@@ -180,7 +180,7 @@ def _settings(home: Path, line: str, show: _Screen) -> Settings:
 
 def _build(settings: Settings, show: _Screen) -> None:
     """Speak the notices and publish them: here nobody but the one who runs this is called. What is there is kept."""
-    from ivr_consent.workshop import Workshop  # noqa: PLC0415 - the audio tools load slowly
+    from ivr_consent.workshop import Workshop
 
     workshop = Workshop(settings)
     try:
@@ -194,9 +194,9 @@ def _build(settings: Settings, show: _Screen) -> None:
 @contextlib.contextmanager
 def _log_into(path: Path) -> Iterator[None]:
     """The service's own log lines go into a file: the screen belongs to the call."""
-    import structlog  # noqa: PLC0415 - as in _settings
+    import structlog
 
-    from ivr_consent.logs import configure_logging  # noqa: PLC0415
+    from ivr_consent.logs import configure_logging
 
     with path.open("a", encoding="utf-8") as file:
         configure_logging()
@@ -211,7 +211,7 @@ def _log_into(path: Path) -> Iterator[None]:
 
 
 async def _play(settings: Settings, pbx: Pbx, line: str, presses: list[str] | None, show: _Screen) -> dict[str, Any]:
-    from ivr_consent.service import Service  # noqa: PLC0415 - no other verb but serve needs the server
+    from ivr_consent.service import Service
 
     stage = _Stage(settings, line, presses, show)
     async with contextlib.AsyncExitStack() as stack:
@@ -249,7 +249,7 @@ class _Stage:
 
     def observe(self, step: Step, result: Result | None) -> None:
         """The service's observer: what the flow asks for, and what came back."""
-        from ivr_consent.core import steps  # noqa: PLC0415 - loaded already when this runs
+        from ivr_consent.core import steps
 
         if result is not None:
             self._stop_ticking()
@@ -359,7 +359,7 @@ class _Simulated:
 
     async def call(self, stack: contextlib.AsyncExitStack) -> str:
         """Call, talk, hang up; the result that the dialplan was told."""
-        from ivr_consent.testing.fake_asterisk import FakeAsterisk  # noqa: PLC0415 - only this verb plays a switch
+        from ivr_consent.testing.fake_asterisk import FakeAsterisk
 
         stage = self._stage
         switch = await stack.enter_async_context(FakeAsterisk("127.0.0.1", self._port))
@@ -379,7 +379,7 @@ class _Live:
     """A real Asterisk and a SIP phone."""
 
     def __init__(self, stage: _Stage) -> None:
-        from ivr_consent.testing.rig import Instance  # noqa: PLC0415 - only this verb starts an Asterisk
+        from ivr_consent.testing.rig import Instance
 
         self._stage = stage
         self._instance: type[Instance] = Instance
@@ -387,8 +387,8 @@ class _Live:
 
     async def prepare(self, stack: contextlib.AsyncExitStack) -> Settings:
         """Fetch and start Asterisk; the settings with its manager."""
-        from ivr_consent.config import Manager  # noqa: PLC0415 - as above
-        from ivr_consent.testing.rig import RigUnavailable, fetch  # noqa: PLC0415
+        from ivr_consent.config import Manager
+        from ivr_consent.testing.rig import RigUnavailable, fetch
 
         settings, show = self._stage.settings, self._stage.show
         try:
@@ -410,7 +410,7 @@ class _Live:
 
     async def started(self, service: Service) -> None:
         """Put our include, with the service's port, into the dialplan."""
-        from ivr_consent.pbx.asterisk.dialplan import render_include  # noqa: PLC0415 - as above
+        from ivr_consent.pbx.asterisk.dialplan import render_include
 
         assert self._pbx is not None
         settings = service.settings
@@ -420,7 +420,7 @@ class _Live:
 
     async def call(self, stack: contextlib.AsyncExitStack) -> str:
         """Call by SIP, talk, hang up; the result, as the log has it."""
-        from ivr_consent.testing.phone import Phone  # noqa: PLC0415 - as above
+        from ivr_consent.testing.phone import Phone
 
         assert self._pbx is not None
         stage = self._stage
@@ -483,8 +483,8 @@ class _PhoneCaller:
 @contextlib.contextmanager
 def _keyboard(stage: _Stage) -> Iterator[None]:
     """Single keys, as they are pressed; the terminal is as it was on every way out."""
-    import termios  # noqa: PLC0415 - there is a terminal
-    import tty  # noqa: PLC0415
+    import termios
+    import tty
 
     loop = asyncio.get_running_loop()
     number = sys.stdin.fileno()
@@ -511,7 +511,7 @@ class _Screen:
     """Lines of text, and one bar that is drawn over and over where there is a terminal."""
 
     def __init__(self, stream: TextIO) -> None:
-        from rich.console import Console  # noqa: PLC0415 - not for --help
+        from rich.console import Console
 
         self._console = Console(file=stream, markup=False, highlight=False, emoji=False)
         self.alive = self._console.is_terminal
@@ -563,8 +563,8 @@ class _Screen:
 
 
 def _newest(settings: Settings) -> CallRecord | None:
-    from ivr_consent.core.errors import LedgerError  # noqa: PLC0415 - as in _settings
-    from ivr_consent.store.ledger import LedgerReader  # noqa: PLC0415
+    from ivr_consent.core.errors import LedgerError
+    from ivr_consent.store.ledger import LedgerReader
 
     path = settings.path(settings.log.path)
     if not path.exists():
@@ -621,7 +621,7 @@ def _document(settings: Settings, pbx: Pbx, line: str, result: str, record: Call
 
 def _heard(path: Path) -> dict[str, Any]:
     """Length and tones of a recording: who is on which side."""
-    from ivr_consent.testing.wav import dominant_tones, read_wav  # noqa: PLC0415 - only after a yes
+    from ivr_consent.testing.wav import dominant_tones, read_wav
 
     wav = read_wav(path)
     tones = [dominant_tones(channel, wav.rate)[:1] for channel in wav.channels]
@@ -640,9 +640,9 @@ def _good(document: dict[str, Any], *, scripted: bool) -> bool:
 
 def _summary(document: dict[str, Any], settings: Settings, home: Path) -> None:
     """The decision with its evidence, the files, and where to look next."""
-    from rich.console import Console  # noqa: PLC0415 - not for --json
-    from rich.panel import Panel  # noqa: PLC0415
-    from rich.text import Text  # noqa: PLC0415
+    from rich.console import Console
+    from rich.panel import Panel
+    from rich.text import Text
 
     console = Console(markup=False, highlight=False, emoji=False)
     decision = document["decision"]
@@ -663,7 +663,7 @@ def _summary(document: dict[str, Any], settings: Settings, home: Path) -> None:
         )
     else:
         console.print(f"nothing of this call is in {settings.path(settings.recordings.directory)}")
-    from ivr_consent.cli import templates  # noqa: PLC0415 - loads the configuration's models
+    from ivr_consent.cli import templates
 
     config, program = home / CONFIG_NAME, " ".join(templates.program())
     console.print("\nlook at next:")

@@ -50,10 +50,10 @@ def schema(
 def schema_of(kind: Kind) -> tuple[str, dict[str, Any]]:
     """The name of a schema's file, and the schema."""
     if kind is Kind.CONFIG:
-        from ivr_consent import config_schema  # noqa: PLC0415 - pydantic loads slowly
+        from ivr_consent import config_schema
 
         return config_schema.FILE, config_schema.schema()
-    from ivr_consent.core import notice_schema  # noqa: PLC0415 - only here
+    from ivr_consent.core import notice_schema
 
     return notice_schema.FILE, notice_schema.schema()
 

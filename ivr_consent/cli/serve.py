@@ -13,6 +13,6 @@ def serve(context: typer.Context, json: Json = False) -> None:
     Logs go to standard error as JSON, one object a line, with or without --json.
     """
     of(context).settings()  # a wrong configuration is told here, in words or in JSON, before anything starts
-    from ivr_consent import service  # noqa: PLC0415 - no other verb needs the server
+    from ivr_consent import service
 
     raise typer.Exit(service.serve(of(context).config))

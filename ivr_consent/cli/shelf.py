@@ -34,8 +34,8 @@ class Shelf:
         """Raises :class:`typer.BadParameter` for an unknown line, :class:`SignatureError`."""
         if line not in settings.lines:
             raise typer.BadParameter(f"there is no line {line!r}; the lines are: {', '.join(settings.lines)}")
-        from ivr_consent.signing import verifier  # noqa: PLC0415 - loads slowly, and --help does not need it
-        from ivr_consent.workshop import Workshop  # noqa: PLC0415
+        from ivr_consent.signing import verifier
+        from ivr_consent.workshop import Workshop
 
         self.name = line
         self.line = settings.lines[line]
@@ -78,7 +78,7 @@ class Shelf:
         return self.workshop.draft(self.name).errors
 
     def _draft(self, *, guess: bool) -> Manifest:
-        from ivr_consent import manifest as mf  # noqa: PLC0415 - loads slowly
+        from ivr_consent import manifest as mf
 
         draft = self.workshop.draft(self.name)
         if not draft.scripts:
@@ -96,8 +96,8 @@ class Shelf:
         )
 
     def _spoken(self, language: str, *, guess: bool) -> Spoken:
-        from ivr_consent.manifest import Spoken, SpokenPrompt  # noqa: PLC0415 - loads slowly
-        from ivr_consent.site import facts_of  # noqa: PLC0415
+        from ivr_consent.manifest import Spoken, SpokenPrompt
+        from ivr_consent.site import facts_of
 
         draft = self.workshop.draft(self.name)
         script, source = draft.scripts[language], draft.sources[language]
@@ -128,8 +128,8 @@ class Shelf:
 
 def _sound(recipe: Recipe | None, language: str, text: str, store: Path, *, guess: bool) -> PromptAudio:
     """The sound of a prompt of a draft; one without files, as long as it takes to say it, when it is not built."""
-    from ivr_consent.audio.store import PromptAudio, find  # noqa: PLC0415 - loads slowly
-    from ivr_consent.workshop import MS_PER_CHARACTER  # noqa: PLC0415
+    from ivr_consent.audio.store import PromptAudio, find
+    from ivr_consent.workshop import MS_PER_CHARACTER
 
     key, made_by = "", "nothing yet"
     if recipe is not None:

@@ -158,7 +158,7 @@ def _facts(given: Mapping[str, str]) -> str:
 
 
 def _toml(value: str | Path) -> str:
-    import tomlkit  # noqa: PLC0415 - only init needs it
+    import tomlkit
 
     return tomlkit.item(str(value)).as_string()
 

@@ -78,7 +78,7 @@ class Globals:
 
     def settings(self) -> Settings:
         """The configuration. Raises :class:`ConfigurationError`."""
-        from ivr_consent import config  # noqa: PLC0415 - pydantic loads slowly, and --help does not need it
+        from ivr_consent import config
 
         return config.load(self.config)
 
@@ -134,7 +134,7 @@ def problems_as_json(problems: Iterable[Problem]) -> list[dict[str, str]]:
 
 def console() -> Console:
     """A console for tables on standard output; as wide as the screen, or :data:`PIPE_WIDTH` where there is none."""
-    from rich.console import Console  # noqa: PLC0415 - only verbs that print tables wait for it
+    from rich.console import Console
 
     width = None if sys.stdout.isatty() else int(os.environ.get("COLUMNS", PIPE_WIDTH))
     return Console(file=sys.stdout, width=width, markup=False, highlight=False, emoji=False)
@@ -144,9 +144,9 @@ def print_table(
     columns: Sequence[str], rows: Iterable[Sequence[object]], *, styles: Mapping[str, str] | None = None
 ) -> None:
     """Print rows under headings. Every cell is made safe; ``styles`` colours a cell by its text."""
-    from rich import box  # noqa: PLC0415 - see console()
-    from rich.table import Table  # noqa: PLC0415
-    from rich.text import Text  # noqa: PLC0415
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
 
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
     for column in columns:

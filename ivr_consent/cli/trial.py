@@ -51,7 +51,7 @@ class _Trial:
         self.heard: list[str] = []
 
     def observe(self, step: Step, result: Result | None) -> None:
-        from ivr_consent.core import steps  # noqa: PLC0415 - loaded already when this runs
+        from ivr_consent.core import steps
 
         self.steps += 1
         if result is None:
@@ -88,8 +88,8 @@ def try_on_telephone(site: Site, line: str, wait_s: float, *, quiet: bool) -> di
 
 
 async def _try(site: Site, line: str, wait_s: float, *, quiet: bool) -> dict[str, Any]:
-    from ivr_consent.pbx.asterisk.server import Server  # noqa: PLC0415 - no other option of this verb needs it
-    from ivr_consent.store.ledger import Ledger  # noqa: PLC0415
+    from ivr_consent.pbx.asterisk.server import Server
+    from ivr_consent.store.ledger import Ledger
 
     loop = asyncio.get_running_loop()
     stop = asyncio.Event()

@@ -3,31 +3,18 @@
 from __future__ import annotations
 
 import math
-import os
-import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-import pytest
 
 from ivr_consent.audio.formats import FORMATS
 from ivr_consent.audio.measure import Samples
 from ivr_consent.audio.speech import Voice
 
 LANGUAGES = ("da", "de", "en", "es", "fi", "fr", "nl", "no", "pl", "sv")
-
-
-def need(*programs: str) -> None:
-    """Skip without a program, but never silently in continuous integration."""
-    for program in programs:
-        if shutil.which(program) is None:
-            reason = f"{program} is not installed"
-            if os.environ.get("CI") == "true":
-                pytest.fail(reason)
-            pytest.skip(reason)
 
 
 def sine(hz: float, rate: int, seconds: float, amplitude: float = 12000) -> Samples:

@@ -25,8 +25,9 @@ from ivr_consent.audio.measure import Samples, silence_at_ends
 from ivr_consent.audio.speech import SpeechError, Voice, espeak_voice
 from ivr_consent.audio.store import PromptAudio, Recipe, find, verify
 from ivr_consent.core.errors import AudioError
-from tests.audio.support import dbfs, lufs, need, played, playing_voice, power, sine, tone_voice, wav
+from tests.audio.support import dbfs, lufs, played, playing_voice, power, sine, tone_voice, wav
 from tests.audio.test_store import touched
+from tests.tools import need
 
 VOICE = espeak_voice("en")
 TEXTS = {

@@ -11,7 +11,8 @@ import pytest
 from ivr_consent.audio.dtmf import COLUMNS, KEYS, ROWS, keys_heard
 from ivr_consent.audio.measure import Samples, samples_of
 from ivr_consent.audio.speech import espeak_voice, speak
-from tests.audio.support import ffmpeg, need, sine
+from tests.audio.support import ffmpeg, sine
+from tests.tools import need
 
 PAIRS = [(row, column) for row in range(4) for column in range(4)]
 

@@ -23,7 +23,8 @@ from ivr_consent.audio.measure import (
 )
 from ivr_consent.audio.speech import espeak_voice, speak
 from ivr_consent.core.errors import AudioError
-from tests.audio.support import lufs, need, power, sine, wav
+from tests.audio.support import lufs, power, sine, wav
+from tests.tools import need
 
 
 @pytest.fixture(autouse=True)

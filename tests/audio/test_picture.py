@@ -16,7 +16,7 @@ HOSTILE = "</title><script>alert(1)</script>&amp; \"quoted\" 'too' \x00\x1b[31m\
 def stretch(name: str, seconds: float, **more: object) -> Stretch:
     outline = [(-9000 + n % 50, 12_000 - n % 70) for n in range(round(seconds * COLUMNS_PER_SECOND))]
     values = {"id": name, "text": f"This is {name}.", "elements": (1,), "seconds": seconds, "outline": outline}
-    return Stretch(**(values | more))  # type: ignore[arg-type]
+    return Stretch(**(values | more))  # type: ignore[arg-type]  # a table of keyword arguments
 
 
 def parsed(document: str) -> ET.Element:

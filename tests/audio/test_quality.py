@@ -18,7 +18,8 @@ from ivr_consent.audio.measure import silence_at_ends
 from ivr_consent.audio.shape import PEAK_DBFS
 from ivr_consent.audio.speech import espeak_voice
 from ivr_consent.audio.store import PromptAudio, Recipe, verify
-from tests.audio.support import LANGUAGES, alaw, ffmpeg, lufs, mulaw, need, played
+from tests.audio.support import LANGUAGES, alaw, ffmpeg, lufs, mulaw, played
+from tests.tools import need
 
 TARGET = -20.0
 

@@ -23,7 +23,8 @@ from ivr_consent.audio.speech import (
     speak,
 )
 from ivr_consent.core.errors import AudioError
-from tests.audio.support import LANGUAGES, need
+from tests.audio.support import LANGUAGES
+from tests.tools import need
 
 
 def python_voice(code: str, *extra: str, timeout_s: float = 10.0) -> Voice:

@@ -18,7 +18,8 @@ from ivr_consent.audio.build import build_prompts
 from ivr_consent.audio.store import PromptAudio, Recipe, find, verify
 from ivr_consent.audio.takes import CONTAINERS, Take, decode, open_take
 from ivr_consent.core.errors import AudioError
-from tests.audio.support import ffmpeg, lufs, need, played, power, sine, wav
+from tests.audio.support import ffmpeg, lufs, played, power, sine, wav
+from tests.tools import need
 
 
 @pytest.fixture(autouse=True)
@@ -433,7 +434,7 @@ def test_no_argument_of_a_program_comes_from_a_take(folder: Path, work: Path, mo
     seen: list[list[str]] = []
     real = subprocess.Popen
 
-    class Noted(real):  # type: ignore[misc, valid-type]
+    class Noted(real):  # type: ignore[misc, valid-type]  # a class that is in a variable
         def __init__(self, argv: list[str], *args: object, **named: object) -> None:
             seen.append(argv)
             super().__init__(argv, *args, **named)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from pathlib import Path
 
 import pytest
 
 from tests.cli.support import Place, run
+from tests.tools import need
 
 
 @pytest.fixture
@@ -22,12 +22,7 @@ def place(tmp_path: Path) -> Place:
 @pytest.fixture(scope="session")
 def _built(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Audio of the example site, built once for a test process."""
-    missing = [program for program in ("espeak-ng", "ffmpeg") if shutil.which(program) is None]
-    if missing:
-        reason = f"not installed: {', '.join(missing)}"
-        if os.environ.get("CI") == "true":
-            pytest.fail(reason)
-        pytest.skip(reason)
+    need("espeak-ng", "ffmpeg")
     made = Place(tmp_path_factory.mktemp("built"))
     assert run(*made.init("--example-facts")).exit_code == 0
     built = run("--config", made.config, "prompts", "build")

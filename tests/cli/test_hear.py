@@ -24,6 +24,7 @@ from ivr_consent.core.notice import ELEMENTS
 from ivr_consent.manifest import Manifest, Spoken
 from ivr_consent.workshop import Workshop
 from tests.cli.support import run, run_json
+from tests.tools import need
 
 PATIENCE = 30.0
 PLAYED_SHARE = player.PLAYED_SHARE
@@ -161,12 +162,7 @@ def _no_rules(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(scope="module")
 def _made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Spoken and published once for all tests."""
-    missing = [program for program in ("espeak-ng", "ffmpeg") if shutil.which(program) is None]
-    if missing:
-        reason = f"not installed: {', '.join(missing)}"
-        if os.environ.get("CI") == "true":
-            pytest.fail(reason)
-        pytest.skip(reason)
+    need("espeak-ng", "ffmpeg")
     site = Site(tmp_path_factory.mktemp("hear"))
     site.config.write_text(CONFIGURATION)
     for language in ("en", "da"):

@@ -5,8 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-import os
-import shutil
 import tomllib
 import wave
 from pathlib import Path
@@ -24,6 +22,7 @@ from ivr_consent.notice_edit import SCHEMA_LINE, TODO
 from ivr_consent.site import shipped
 from tests.cli import support
 from tests.cli.support import Place
+from tests.tools import need
 
 ENGLISH = (shipped("prompts") / "en" / "recording.toml").read_text(encoding="utf-8")
 
@@ -251,10 +250,7 @@ needs_ffmpeg = pytest.mark.usefixtures("ffmpeg")
 @pytest.fixture
 def ffmpeg() -> None:
     """Recordings are looked at with ffmpeg."""
-    if shutil.which("ffmpeg") is None:
-        if os.environ.get("CI") == "true":
-            pytest.fail("not installed: ffmpeg")
-        pytest.skip("not installed: ffmpeg")
+    need("ffmpeg")
 
 
 def sound(path: Path, *, channels: int = 1, hertz: int = 440) -> Path:

@@ -68,7 +68,7 @@ def test_a_sweep_erases_what_is_past_its_days(
 
     class Later(datetime):
         @classmethod
-        def now(cls, tz: object = None) -> datetime:  # type: ignore[override]
+        def now(cls, tz: object = None) -> datetime:  # type: ignore[override]  # as much of it as is used
             return datetime.now(UTC) + timedelta(days=31)
 
     monkeypatch.setattr(lifecycle, "datetime", Later)
