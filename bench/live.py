@@ -24,7 +24,7 @@ from ivr_consent.config import Settings
 from ivr_consent.language import Clues
 from ivr_consent.pbx.asterisk.dialplan import render_include
 from ivr_consent.site import load_site
-from ivr_consent.store.ledger import LedgerReader
+from ivr_consent.store.reader import LedgerReader
 from ivr_consent.testing.phone import Phone
 from ivr_consent.testing.rig import Instance, RigUnavailable
 

@@ -9,13 +9,16 @@ from __future__ import annotations
 import hashlib
 import ipaddress
 import re
+import socket
 import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
+from urllib.parse import parse_qsl, urlsplit
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from ivr_consent import config_problems
+from ivr_consent.config_anchors import Anchors
 from ivr_consent.core.errors import ConfigurationError, Problem
 from ivr_consent.core.notice import IDENTIFIER, LANGUAGE
 from ivr_consent.core.notice_file import Lines
@@ -35,6 +38,12 @@ DIALPLAN_PLACE = re.compile(
 
 RECORDINGS_PATH = re.compile(r"/[A-Za-z0-9_./-]+")
 """MixMonitor's argument is a path, options and a shell command, parted by commas: nothing of that may be in a path."""
+
+SERVER_NAME_LENGTH = 40
+SERVER_NAME = re.compile(rf"^[a-z0-9][a-z0-9_]{{0,{SERVER_NAME_LENGTH - 1}}}$")
+"""Names of servers are part of a schema's name in a database, and name key files."""
+
+DATABASE_URL = re.compile(r"postgres(?:ql)?://[!-~]{0,1000}")
 
 FACTS = ("controller", "authority", "recipients", "withdrawal_contact", "rights_contact", "web_address")
 """What a notice says that only the site knows; the other placeholders come from the line itself."""
@@ -377,13 +386,84 @@ class Manager(_Table):
     """TLS, with the certificates that the system trusts."""
 
 
+class Retention(_Table):
+    """How many days events stay in the log, by what they are about; then their hashes alone are kept."""
+
+    granted_days: int = Field(1095, ge=30, le=36500)
+    """Of calls that consented: days after their recording was erased; never while there is a recording."""
+    refused_days: int = Field(180, ge=1, le=36500)
+    """Of all other calls: days after the decision."""
+    service_days: int = Field(1095, ge=30, le=36500)
+    """Of events that belong to no call."""
+
+
 class Log(_Table):
     """Where decisions are written."""
 
     path: Path = Field(Path("decisions.db"), strict=False)
-    """The log, an SQLite file on a local disk; made when it is missing."""
+    """The log, an SQLite file on a local disk; made when it is missing. With url, its folder alone counts: the sealing
+    key and the service's socket are there."""
+    url: str | None = None
+    """A PostgreSQL database that the log is in instead, as "postgresql://USER@HOST/DATABASE"; without a password."""
+    server: str | None = Field(None, pattern=SERVER_NAME.pattern)
+    """Whose log it is in that database: each server has one of its own. By default the name of this host."""
+    password_file: Path | None = Field(None, strict=False)
+    """A file that holds the password for the database, and that only its owner can read; ~/.pgpass does as well."""
+    signing_key_file: Path | None = Field(None, strict=False)
+    """The key that seals the log, made together with it; by default beside the log (decisions.key), with url named by
+    the server. It changes by itself and is not to be copied."""
+    checkpoint_events: int = Field(1000, ge=1, le=1_000_000)
+    """A signed checkpoint after so many events."""
+    checkpoint_minutes: int = Field(10, ge=1, le=1440)
+    """A signed checkpoint after so many minutes in which there was an event."""
     pseudonym_key_file: Path = Field(Path("pseudonym.key"), strict=False)
-    """The key of callers' pseudonyms; made together with a new log. Keep a copy of it."""
+    """The keys of callers' pseudonyms, one for each period; made together with a new log. Keep a copy of them."""
+    pseudonym_period: Literal["month", "quarter", "year"] = "quarter"
+    """How often callers get new pseudonyms: within a period a caller can be recognised in the log, beyond it not."""
+    retention: Retention = Retention()
+    """How many days the log keeps what happened."""
+    anchors: Anchors = Anchors()
+    """Where its checkpoints are shown outside of it."""
+
+    @model_validator(mode="after")
+    def _in_a_database(self) -> Self:
+        # On the table, not on the key: what stands there is then not shown, and there may be a password in it.
+        if self.url is not None:
+            _check_database_url(self.url)
+            _ = self.server_name
+        else:
+            for key, value in (("server", self.server), ("password_file", self.password_file)):
+                if value is not None:
+                    raise ValueError(f"{key} is given and url is not; give url, or remove {key}")
+        return self
+
+    @property
+    def server_name(self) -> str:
+        """``server``, else the host's name with ``_`` for what cannot be in it. Raises :class:`ValueError`."""
+        if self.server is not None:
+            return self.server
+        name = re.sub(r"[^a-z0-9]", "_", socket.gethostname().lower())[:SERVER_NAME_LENGTH]
+        if not SERVER_NAME.fullmatch(name) or name == "localhost":
+            raise ValueError('the name of this host says nothing; name it yourself: server = "pbx1"')
+        return name
+
+
+def _check_database_url(url: str) -> None:
+    """Raises :class:`ValueError`, which shows nothing of the URL."""
+    example = 'write for example "postgresql://ivr_consent@db.example.org/ivr_consent?sslmode=verify-full"'
+    try:
+        parts = urlsplit(url)
+        secret = parts.password is not None or "@" in parts.path  # one with a slash in it
+        secret = secret or any("password" in name for name, _ in parse_qsl(parts.query))
+    except ValueError:
+        raise ValueError(f"url is not a URL; {example}") from None
+    if secret:
+        raise ValueError(
+            "url holds a password, and everyone who reads the configuration would know it; put it into password_file "
+            "or ~/.pgpass, and change it if others have seen it"
+        )
+    if not DATABASE_URL.fullmatch(url):
+        raise ValueError(f"url is not that of a PostgreSQL database; {example}")
 
 
 class Recordings(_Table):
@@ -391,6 +471,20 @@ class Recordings(_Table):
 
     directory: Path = Field(Path("recordings"), strict=False)
     """A directory of its own, named with letters, digits and _ . - /."""
+
+
+class Exports(_Table):
+    """What exports of the log need and no notice says."""
+
+    jurisdiction: str = Field("EU", pattern=r"^[A-Z]{2}$")
+    """Whose law holds for consent: a country's two letters (ISO 3166), or EU."""
+    storage_country: str | None = Field(None, pattern=r"^[A-Z]{2}$")
+    """The country where recordings are stored, by its two letters."""
+    controller_address: str | None = Field(None, min_length=1, max_length=300)
+    """The controller's postal address; without it, what the notice says of who records."""
+    certificate_file: Path | None = Field(None, strict=False)
+    """Certificates (PEM) of the key that signs notices, its own first, for signed vCons; without it, a self-signed
+    one."""
 
 
 class Voice(_Table):
@@ -444,6 +538,8 @@ class Settings(_Table):
     """Where recordings are written."""
     prompts: Prompts = Prompts()
     """Notice texts and audio."""
+    exports: Exports = Exports()
+    """What exports of the log need."""
     facts: dict[str, Facts] = {}
     """What notices say about the site, by language; [facts.default] holds for every language."""
     lines: Annotated[dict[str, Line], Field(min_length=1)]

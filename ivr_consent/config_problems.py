@@ -15,6 +15,9 @@ from ivr_consent.core.notice_file import Lines
 LONGEST_SHOWN = 60
 """Of what stands in the file, so much is shown."""
 
+_PASSWORD = re.compile(r"(?<=://)[^/?#'\"]*:[^?#'\"]*(?=@)|(?<=password=)[^&'\"]*")
+"""In a URL; nobody writes one on purpose where we take no URL, and no message shows it."""
+
 _BARE = re.compile(r"[A-Za-z0-9_-]+")
 _AT_LINE = re.compile(r"\(at line (\d+), column \d+\)$")
 
@@ -87,5 +90,5 @@ def allowed(model: type[BaseModel], path: tuple[str | int, ...]) -> list[str]:
 
 def shown(value: Any) -> str:
     """A value as found in a file, short and printable."""
-    text = "".join(character if character.isprintable() else "?" for character in repr(value))
+    text = _PASSWORD.sub("***", "".join(character if character.isprintable() else "?" for character in repr(value)))
     return text if len(text) <= LONGEST_SHOWN else text[: LONGEST_SHOWN - 3] + "..."

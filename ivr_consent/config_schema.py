@@ -13,7 +13,7 @@ import re
 from collections.abc import Mapping
 from typing import Any, Final
 
-from ivr_consent import config
+from ivr_consent import config, config_anchors
 from ivr_consent.core.notice import IDENTIFIER, LANGUAGE
 from ivr_consent.core.notice_schema import DRAFT, anchored
 from ivr_consent.language import HEADER_NAME
@@ -43,6 +43,11 @@ _ADDED: Final[Mapping[str, Mapping[str, Any]]] = {
     "LanguageBy.dialled": {"additionalProperties": {"type": "string", **_LANGUAGE}},
     "LanguageBy.countries": {"additionalProperties": {"type": "string", **_LANGUAGE}},
     "LanguageBy.header": {"pattern": anchored(HEADER_NAME)},
+    "MailAnchor.to": {"items": {"type": "string", "pattern": anchored(config_anchors.ADDRESS)}},
+    "MailAnchor.sender": {"pattern": anchored(config_anchors.ADDRESS)},
+    "MailAnchor.host": {"pattern": anchored(config_anchors.HOST)},
+    "TimestampAnchor.url": {"pattern": "^https?://[!-~]+$", "maxLength": config_anchors.MAX_URL},
+    "Log.url": {"pattern": anchored(config.DATABASE_URL)},
     "Server.listen": {"pattern": "^[0-9A-Fa-f.:]+(%.+)?$"},
     "Server.allow": {"items": {"type": "string", "pattern": "^[0-9A-Fa-f.:]+(%.+)?(/[0-9.]+)?$"}},
     "Prompts.voices": {"propertyNames": {"pattern": anchored(re.compile(f"{IDENTIFIER.pattern}|{LANGUAGE.pattern}"))}},
@@ -52,9 +57,14 @@ _ADDED: Final[Mapping[str, Mapping[str, Any]]] = {
 """What the models' own checks ask for, by model and field."""
 
 _TABLES: Final[Mapping[str, Mapping[str, Any]]] = {
+    "Log": {"dependencies": {"server": ["url"], "password_file": ["url"]}},
+    "MailAnchor": {"dependencies": {"username": ["password_file", "host"], "password_file": ["username"]}},
     "Line": {"dependencies": {"recorded": ["unrecorded"], "unrecorded": ["recorded"]}},
 }
 """Likewise of whole tables."""
+
+_MODULES: Final = (config, config_anchors)
+"""Where the models are."""
 
 
 def schema() -> dict[str, Any]:
@@ -68,7 +78,7 @@ def schema() -> dict[str, Any]:
 def descriptions() -> dict[str, str]:
     """What stands below each field of the models, by model and field."""
     found = {}
-    for model in ast.parse(inspect.getsource(config)).body:
+    for model in (part for module in _MODULES for part in ast.parse(inspect.getsource(module)).body):
         if isinstance(model, ast.ClassDef):
             for field, below in zip(model.body, model.body[1:], strict=False):
                 text = below.value if isinstance(below, ast.Expr) else None
@@ -91,7 +101,8 @@ class _Tidy:
 
     def table(self, model: str, made: Mapping[str, Any]) -> dict[str, Any]:
         found = {**self.any(made), **_TABLES.get(model, {})}
-        hidden = {name for name, field in getattr(config, model).model_fields.items() if field.exclude}
+        fields = next(vars(module)[model] for module in _MODULES if model in vars(module)).model_fields
+        hidden = {name for name, field in fields.items() if field.exclude}
         properties = {}
         for name, value in made.get("properties", {}).items():
             key = f"{model}.{name}"

@@ -21,7 +21,7 @@ from typing import Any, Final
 from ivr_consent.audio.store import PromptAudio, audio_document, audio_from, verify
 from ivr_consent.core.errors import Problem, SignatureError, VersionError
 from ivr_consent.core.flow import Keys, SpokenNotice
-from ivr_consent.core.notice import ELEMENTS, IDENTIFIER, LANGUAGE, RESULTS, text_sha256
+from ivr_consent.core.notice import DIGITS, ELEMENTS, IDENTIFIER, LANGUAGE, REFERENCE, RESULTS, text_sha256
 from ivr_consent.core.steps import Prompt
 from ivr_consent.signing import Signer, Verifier, opened, read_plain, sealed
 
@@ -322,7 +322,8 @@ def _spoken(document: Mapping[str, Any], purposes: tuple[str, ...], known: dict[
     if not isinstance(facts, dict) or not _SHA256.fullmatch(_text(document["source_sha256"])):
         raise ValueError("what it was made of is not told")
     _only(document["questions"], " ".join(purposes))
-    _only(document["results"], " ".join(RESULTS))
+    results = (*RESULTS, REFERENCE, *DIGITS) if REFERENCE in document["results"] else RESULTS
+    _only(document["results"], " ".join(results))
     spoken = Spoken(
         language,
         document["source_sha256"],
@@ -331,7 +332,7 @@ def _spoken(document: Mapping[str, Any], purposes: tuple[str, ...], known: dict[
         # in the order of the line's purposes: keys are sorted in the file
         MappingProxyType({purpose: _prompt(document["questions"][purpose], known) for purpose in purposes}),
         tuple(_prompt(item, known) for item in _list(document["long"])),
-        MappingProxyType({name: _prompt(document["results"][name], known) for name in RESULTS}),
+        MappingProxyType({name: _prompt(document["results"][name], known) for name in results}),
     )
     prompts = spoken.prompts()
     if any(prompt.audio.language != language for prompt in prompts):

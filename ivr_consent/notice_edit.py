@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from ivr_consent.core import notice_schema
 from ivr_consent.core.errors import NoticeError, Problem
-from ivr_consent.core.notice import CHOICE, ELEMENTS, RESULTS, Notice, Segment
+from ivr_consent.core.notice import CHOICE, ELEMENTS, REFERENCE, RESULTS, Notice, Segment
 from ivr_consent.core.notice_file import parse_notice
 from ivr_consent.toml_edit import append_table, literal, remove_table, set_value
 
@@ -62,8 +62,8 @@ def _lines(model: Notice, language: str, notice_id: str) -> Iterator[str]:
     for segment in model.long:
         yield from _segment("long", segment, model.language)
     yield from ("", "[results]")
-    for name in RESULTS:
-        yield from _text(name, model.results[name], model.language, notice_schema.RESULT_MEANINGS[name])
+    for name, text in model.results.items():
+        yield from _text(name, text, model.language, notice_schema.RESULT_MEANINGS[name])
 
 
 def _segment(table: str, segment: Segment, language: str) -> Iterator[str]:
@@ -180,7 +180,9 @@ def _path(document: dict[str, Any], prompt: str) -> tuple[str | int, ...]:
         for part in ("statement", "question"):
             found.setdefault(f"{purpose.get('id')}-{part}", ("purposes", number, part))
     found |= {f"choice-{name}": ("choice", name) for name in CHOICE}
-    found |= {f"result-{name}": ("results", name) for name in RESULTS}
+    results = document.get("results")
+    optional = (REFERENCE,) if isinstance(results, dict) and REFERENCE in results else ()
+    found |= {f"result-{name}": ("results", name) for name in (*RESULTS, *optional)}
     if prompt not in found:
         raise NoticeError(f"{prompt!r} is no prompt of this notice; there are: {', '.join(found)}")
     return found[prompt]

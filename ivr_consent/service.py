@@ -34,6 +34,7 @@ from ivr_consent.pbx.asterisk.session import Observer
 from ivr_consent.site import LineState, Site, load_site, recheck
 from ivr_consent.store import lifecycle, recordings
 from ivr_consent.store.ledger import Ledger
+from ivr_consent.store.place import place_of
 from ivr_consent.watch import FolderWatch
 
 HEARTBEAT_S: Final = 1.0
@@ -111,7 +112,7 @@ class Service:
             with contextlib.suppress(RuntimeError):  # the loop has closed: nobody waits any more
                 loop.call_soon_threadsafe(_call_all, callbacks)
 
-        self._ledger = Ledger(settings.path(settings.log.path), dispatch=dispatch)
+        self._ledger = Ledger(place_of(settings), dispatch=dispatch, seals=True)
         presses = None
         if settings.manager is not None:
             self._link = _manager_link(settings)

@@ -14,12 +14,15 @@ import stat
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
 
+from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization as form
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from cryptography.x509.oid import NameOID
 
 from ivr_consent.core.decision import canonical
 from ivr_consent.core.errors import SignatureError
@@ -120,6 +123,13 @@ class Signer:
     def sign(self, data: bytes) -> bytes:
         """The signature over these very bytes, 64 bytes."""
         return self._key.sign(data)
+
+    def certificate(self, name: str, begin: datetime, end: datetime) -> bytes:
+        """A certificate of this key that it has signed itself (DER): a form that the public key is asked for in."""
+        subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+        builder = x509.CertificateBuilder(subject, subject, self._key.public_key(), x509.random_serial_number())
+        builder = builder.not_valid_before(begin).not_valid_after(end)
+        return builder.sign(self._key, None).public_bytes(form.Encoding.DER)
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,30 +6,25 @@ an administrator writes, builds and publishes is in :mod:`ivr_consent.workshop`;
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
-import os
-import secrets
 import unicodedata
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 from types import MappingProxyType
-from typing import Final
 
 from ivr_consent import __version__
 from ivr_consent.audio.store import PromptAudio
 from ivr_consent.config import LanguageBy, Line, Settings
-from ivr_consent.core.errors import ConfigurationError, Problem, SignatureError
+from ivr_consent.core.decision import Reference
+from ivr_consent.core.errors import Problem, SignatureError
 from ivr_consent.core.flow import Plan, SpokenNotice
 from ivr_consent.language import Clues, choose
 from ivr_consent.manifest import Checked, Manifest, plan_keys, spoken_notice
+from ivr_consent.pseudonyms import Pseudonyms, open_pseudonyms
 from ivr_consent.signing import Verifier, verifier
 from ivr_consent.versions import Versions
-
-KEY_BYTES: Final = 32
-"""Of the pseudonyms' key: as long as the digest it is used with."""
 
 
 def shipped(name: str) -> Path:
@@ -66,7 +61,7 @@ class Site:
 
     settings: Settings
     states: Mapping[str, LineState]
-    pseudonym_key: bytes
+    pseudonyms: Pseudonyms
     recordings: Path
     software: str
     configuration_sha256: str
@@ -82,6 +77,14 @@ class Site:
         if chosen is None:
             return "no_language"
         return dataclasses.replace(state.plans[chosen.language], language_by=chosen.by)
+
+    def subject(self, number: str | None) -> str | None:
+        """A caller's pseudonym; ``None`` for a withheld number."""
+        return self.pseudonyms.subject(number)
+
+    def reference(self, call_id: str) -> Reference:
+        """What a caller can name a consent by."""
+        return self.pseudonyms.reference(call_id)
 
     def damaged(self, line: str) -> bool:
         """Whether what this line plays has been found changed on disk."""
@@ -106,12 +109,12 @@ class Site:
 def load_site(settings: Settings) -> Site:
     """Make the site of a configuration. Lines with problems are in it, and unrecorded. Reads every sound.
 
-    Raises :class:`ConfigurationError` when the key of the pseudonyms cannot be read.
+    Raises :class:`ConfigurationError` when the keys of the pseudonyms cannot be read.
     """
     return Site(
         settings,
         MappingProxyType(line_states(settings)),
-        pseudonym_key(settings),
+        open_pseudonyms(settings),
         settings.path(settings.recordings.directory),
         f"ivr-consent {__version__}",
         settings.sha256,
@@ -230,39 +233,3 @@ def _shown(value: object) -> str:
     text = ", ".join(map(str, value)) if isinstance(value, list) else str(value)
     text = "".join(character if character.isprintable() else "?" for character in text)
     return repr(text if len(text) <= 60 else text[:57] + "...")
-
-
-def pseudonym_key(settings: Settings) -> bytes:
-    """The key of callers' pseudonyms, readable by its owner alone.
-
-    Made with the log: where there is a log already, a missing key is an error, since a new one would make every caller
-    of before unrecognisable. Raises :class:`ConfigurationError`.
-    """
-    path = settings.path(settings.log.pseudonym_key_file)
-    try:
-        if not settings.path(settings.log.path).exists():
-            create_pseudonym_key(path)
-        return _key_of(path.read_text())
-    except (OSError, ValueError) as error:
-        problem = Problem(
-            f"{settings.source}: log.pseudonym_key_file",
-            f"{path} cannot be used ({error})",
-            "it holds 64 hexadecimal digits; restore it from its copy (a new key makes callers unrecognisable)",
-        )
-        raise ConfigurationError(str(settings.source), (problem,)) from None
-
-
-def _key_of(text: str) -> bytes:
-    key = bytes.fromhex(text.strip())
-    if len(key) < KEY_BYTES:
-        raise ValueError("too short")
-    return key
-
-
-def create_pseudonym_key(path: Path) -> None:
-    """Make the key where there is none. Raises :class:`OSError`."""
-    with (
-        contextlib.suppress(FileExistsError),
-        os.fdopen(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "w") as file,
-    ):
-        file.write(secrets.token_hex(KEY_BYTES) + "\n")

@@ -123,7 +123,7 @@ def wording(
     checked = _Checked(notice, script, rules, _texts(notice, script), words, durations_ms or {})
     errors = [
         problem
-        for rule in (_phrases, _left_over, _letters, _days, _keys, _choice, _answers, _authority)
+        for rule in (_phrases, _left_over, _letters, _days, _keys, _choice, _answers, _reference, _authority)
         for problem in rule(checked)
     ]
     advice = [problem for rule in (_advice_on_choice, _advice_on_authority, _lengths) for problem in rule(checked)]
@@ -330,6 +330,17 @@ def _answers(of: _Checked) -> Iterator[Problem]:
         elif text.prompt.endswith("-question") and words.object.search(low):
             found = f"asks whether the caller objects, so that yes means no: {quoted(said)}"
             yield of.problem(text.prompt, found, "ask whether the caller consents")
+
+
+def _reference(of: _Checked) -> Iterator[Problem]:
+    """That callers are told which key says the reference number, where the notice has one."""
+    prompts = {text.prompt: text for text in of.texts}
+    if "result-reference" not in prompts:
+        return
+    told = [prompts.get("result-granted"), *(prompts.get(segment.id) for segment in of.script.long)]
+    if not any(text is not None and of.rules.keys["repeat"] in KEY.findall(text.spoken) for text in told):
+        remedy = "write {key_repeat} in a [[long]] segment or in results.granted, or remove results.reference"
+        yield of.problem("result-reference", "no caller is told which key says the reference number", remedy)
 
 
 def _yes_and_no(of: _Checked) -> tuple[_Text | None, _Text | None]:

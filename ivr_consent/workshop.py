@@ -8,7 +8,6 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import hashlib
-import secrets
 import tomllib
 import unicodedata
 from collections.abc import Iterable, Mapping
@@ -30,8 +29,9 @@ from ivr_consent.core.notice import SEVERAL_LANGUAGES, Notice, Script, Segment, 
 from ivr_consent.core.notice_file import parse_notice
 from ivr_consent.core.steps import Prompt
 from ivr_consent.manifest import Manifest, Spoken, SpokenPrompt
+from ivr_consent.pseudonyms import Pseudonyms
 from ivr_consent.signing import Signer, Verifier, create_keys, key_pair, read_plain
-from ivr_consent.site import KEY_BYTES, LineState, Site, facts_of, plans_of, shipped
+from ivr_consent.site import LineState, Site, facts_of, plans_of, shipped
 from ivr_consent.toml_lines import TomlLines
 from ivr_consent.versions import MAX_NOTICE_BYTES, Versions, make_folders, now
 
@@ -417,7 +417,7 @@ class Workshop:
         return Site(
             self.settings,
             MappingProxyType({name: LineState(name, plans, ())}),
-            secrets.token_bytes(KEY_BYTES),
+            Pseudonyms.of_nobody(),
             self.settings.path(self.settings.recordings.directory),
             f"ivr-consent {__version__}",
             self.settings.sha256,

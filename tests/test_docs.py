@@ -36,6 +36,7 @@ SECTIONS: dict[str, type[BaseModel]] = {
     "[log]": config.Log,
     "[recordings]": config.Recordings,
     "[prompts]": config.Prompts,
+    "[exports]": config.Exports,
     "[prompts.voices.LANGUAGE]": config.Voice,
     "[facts.LANGUAGE]": config.Facts,
     "[lines.NAME]": config.Line,

@@ -37,11 +37,13 @@ CLOCKS_AND_IO = {
 
 LAYERS = (
     ("core",),
+    ("verifier",),
     ("logs", "toml_lines"),
     ("language", "lexicon", "lexicons"),
-    ("config", "config_problems", "config_schema"),
-    ("toml_edit", "notice_edit"),
+    ("config", "config_anchors", "config_problems", "config_schema"),
+    ("pseudonyms", "toml_edit", "notice_edit"),
     ("store", "audio"),
+    ("anchors",),
     ("signing", "watch"),
     ("manifest", "versions"),
     ("wording",),
@@ -49,6 +51,7 @@ LAYERS = (
     ("pbx",),
     ("control", "service"),
     ("workshop", "prune"),
+    ("exports",),
     ("testing",),
     ("cli",),
 )

@@ -13,7 +13,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ivr_consent.core.errors import ConsentError, NoticeError
-from ivr_consent.core.notice import CHOICE, ELEMENTS, PLACEHOLDERS, RESULTS, Notice, missing_elements, placeholders
+from ivr_consent.core.notice import (
+    CHOICE,
+    ELEMENTS,
+    PLACEHOLDERS,
+    REFERENCE,
+    RESULTS,
+    Notice,
+    missing_elements,
+    placeholders,
+)
 from ivr_consent.core.notice_file import parse_notice
 from ivr_consent.notice_edit import TODO, new_notice, remove_take, set_name, set_take, set_text, with_schema
 
@@ -44,7 +53,7 @@ def text_of(notice: Notice, prompt: str) -> str:
     kind, _, name = prompt.partition("-")
     if kind == "choice":
         return str(getattr(notice.choice, name))
-    if kind == "result" and name in RESULTS:
+    if kind == "result" and name in notice.results:
         return notice.results[name]
     for purpose in notice.purposes.values():
         if prompt.startswith(f"{purpose.id}-"):
@@ -137,7 +146,8 @@ def test_one_text_changes_and_nothing_else(place: tuple[Path, str], words: str) 
     lines = changed(before, after)
     assert len(lines) in (0, 2)
     assert all(
-        re.match(r"[-+](text|statement|question|yes|no|otherwise|" + "|".join(RESULTS) + ") = ", x) for x in lines
+        re.match(r"[-+](text|statement|question|yes|no|otherwise|" + "|".join((*RESULTS, REFERENCE)) + ") = ", x)
+        for x in lines
     )
     assert set_text(after, prompt, text_of(old, prompt)) == before
 

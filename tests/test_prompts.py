@@ -11,7 +11,17 @@ from typing import Any, Final
 import pytest
 
 from ivr_consent.audio.speech import espeak_voice, speak
-from ivr_consent.core.notice import CHOICE, ELEMENTS, PLACEHOLDERS, RESULTS, Notice, Script, compose, placeholders
+from ivr_consent.core.notice import (
+    CHOICE,
+    ELEMENTS,
+    PLACEHOLDERS,
+    REFERENCE,
+    RESULTS,
+    Notice,
+    Script,
+    compose,
+    placeholders,
+)
 from ivr_consent.core.notice_file import parse_notice
 
 PROMPTS: Final = Path(__file__).parent.parent / "prompts"
@@ -452,7 +462,7 @@ def test_parses_with_its_language_and_unique_ids(language: str) -> None:
     ids = [segment.id for segment in (*found.segments, *found.long)] + list(found.purposes)
     assert len(ids) == len(set(ids))
     assert tuple(found.purposes) == PURPOSES
-    assert tuple(found.results) == RESULTS
+    assert tuple(found.results) == (*RESULTS, REFERENCE)
     assert tuple(document(language)["choice"]) == CHOICE
     assert 3 <= len(found.long) <= 5
 
@@ -516,10 +526,11 @@ def test_placeholders_are_known_and_in_their_place(language: str) -> None:
         "choice-yes": {"key_yes"},
         "choice-no": {"key_no"},
         "choice-otherwise": set(),
+        "long-withdrawal": {"withdrawal_contact", "web_address", "key_repeat"},
     }
     assert {name: set(used[name]) for name in needed} == needed
     assert [segment.id for segment in found.segments if segment.only_if] == ["language"]
-    # keys are named where the caller uses them, nowhere else: questions only ask, results and long texts not even that
+    # keys are named where the caller uses them, nowhere else: questions only ask, results not even that
     for key in sorted(name for name in PLACEHOLDERS if name.startswith("key_")):
         assert [name for name in used if key in used[name]] == [name for name in needed if key in needed[name]]
     assert all(text.count("{" + name + "}") == 1 for text in spoken.values() for name in placeholders(text))

@@ -24,7 +24,7 @@ from ivr_consent.manifest import Checked, Manifest
 from ivr_consent.service import Service
 from ivr_consent.signing import public_path
 from ivr_consent.site import LineState, Site, recheck
-from ivr_consent.store.ledger import LedgerReader
+from ivr_consent.store.reader import LedgerReader
 from ivr_consent.testing.fake_asterisk import FakeAsterisk, FakeCall
 from ivr_consent.watch import FolderWatch
 from tests.sites import APPROVER, SmallSite, flip

@@ -80,7 +80,6 @@ def call(
     if line not in settings.lines:
         raise typer.BadParameter(f"there is no line {line!r}; the lines are: {', '.join(settings.lines)}")
     from ivr_consent.language import Clues
-    from ivr_consent.pbx.asterisk.session import pseudonym
     from ivr_consent.pbx.simulated.caller import Caller
     from ivr_consent.pbx.simulated.channel import run_call
 
@@ -94,8 +93,8 @@ def call(
     spoken = next(iter(site.states[line].plans.values())) if isinstance(plan, str) else plan
     actions = _actions(spoken, keys, press_during or [], hold, hangup_at)
     with _ledger(site, throw_away=no_log or draft) as ledger:
-        called = _context(site, line, pseudonym(site.pseudonym_key, caller))
-        played = run_call(plan, called, Caller(actions), ledger)
+        called = _context(site, line, site.subject(caller))
+        played = run_call(plan, called, Caller(actions), ledger, reference=site.reference(called.call_id))
         closed = _closed(played, ledger, called.call_id, line)
     good = _went_well(played, draft=draft) and closed
     if json:
@@ -161,11 +160,12 @@ def _context(site: Site, line: str, subject_ref: str | None) -> Any:
 @contextmanager
 def _ledger(site: Site, *, throw_away: bool) -> Iterator[Ledger]:
     from ivr_consent.store.ledger import Ledger
+    from ivr_consent.store.place import Place, place_of
 
     with tempfile.TemporaryDirectory(prefix="ivr-consent-") as aside:
-        path = Path(aside) / "log.db" if throw_away else site.settings.path(site.settings.log.path)
-        new = not path.exists()
-        ledger = Ledger(path)
+        place = Place(Path(aside) / "log.db") if throw_away else place_of(site.settings)
+        path, new = place.path, not place.path.exists()
+        ledger = Ledger(place)
         if new and os.geteuid() == 0:
             # Made by root in the service's directory: the service must be able to write it afterwards.
             directory = path.parent.stat()

@@ -16,10 +16,13 @@ from ivr_consent.audio.speech import CommandError, run_bounded
 from ivr_consent.cli.findings import Area, Finding, State
 from ivr_consent.cli.templates import EXAMPLE_FACTS
 from ivr_consent.config import Settings
-from ivr_consent.core.errors import ConsentError
+from ivr_consent.core.errors import ConfigurationError, ConsentError
+from ivr_consent.pseudonyms import period_name, read_pseudonyms
 from ivr_consent.site import line_states
-from ivr_consent.store.ledger import LedgerReader
-from ivr_consent.store.schema import BUSY_TIMEOUT_S, MIGRATIONS
+from ivr_consent.store.database import BUSY_TIMEOUT_S
+from ivr_consent.store.place import place_of
+from ivr_consent.store.reader import LedgerReader
+from ivr_consent.store.schema import MIGRATIONS
 from ivr_consent.workshop import Workshop
 
 LITTLE_SPACE: Final = 1 << 30
@@ -73,18 +76,27 @@ def _examples(settings: Settings) -> Iterator[Finding]:
 
 def _pseudonym_key(settings: Settings) -> Finding:
     path = settings.path(settings.log.pseudonym_key_file)
-    made_by = "ivr-consent init makes it, with the log; it is kept for as long as the log"
+    made_by = "ivr-consent init makes it, with the log"
     if settings.path(settings.log.path).exists():
         made_by = "restore it from its copy: beside a log no new one is made, it would make callers unrecognisable"
     problem = secret_problem(path, made_by)
     if problem is not None:
         return Finding(Area.CONFIGURATION, "pseudonym key", *problem)
-    if not re.fullmatch(r"[0-9a-fA-F]{64,}", path.read_text(errors="replace").strip()):
-        remedy = "restore it from its copy (a new key makes callers unrecognisable)"
-        return Finding(
-            Area.CONFIGURATION, "pseudonym key", State.PROBLEM, f"{path} does not hold 64 hexadecimal digits", remedy
+    try:
+        keys = read_pseudonyms(settings)
+    except ConfigurationError as error:
+        (wrong,) = error.problems
+        return Finding(Area.CONFIGURATION, "pseudonym key", State.PROBLEM, wrong.found, wrong.remedy)
+    now = period_name(datetime.now(UTC), settings.log.pseudonym_period)
+    if now not in keys.periods:
+        newest = keys.periods[-1] or "one of before there were periods"
+        remedy = (
+            "the service makes it within a minute; if it does not, it may not write this file: see its log, the "
+            "file's owner, and ReadWritePaths of its unit"
         )
-    return Finding(Area.CONFIGURATION, "pseudonym key", State.OK, str(path))
+        found = f"{path} has no key for {now}, the newest is {newest}"
+        return Finding(Area.CONFIGURATION, "pseudonym key", State.WARNING, found, remedy)
+    return Finding(Area.CONFIGURATION, "pseudonym key", State.OK, f"{path}, {len(keys.periods)} period(s)")
 
 
 def secret_problem(path: Path, made_by: str) -> tuple[State, str, str] | None:
@@ -142,7 +154,7 @@ def _log(settings: Settings) -> Iterator[Finding]:
             yield Finding(Area.LOG, "log", State.WARNING, f"{path} is not there yet", remedy)
         return
     try:
-        with LedgerReader(path) as reader:
+        with LedgerReader(place_of(settings)) as reader:
             newest = next(reader.calls(limit=1), None)
     except ConsentError as error:
         yield Finding(Area.LOG, "log", State.PROBLEM, *_split(error))
@@ -241,7 +253,7 @@ def _owners(settings: Settings) -> Iterator[Finding]:
 def _clock(settings: Settings) -> Iterator[Finding]:
     now = datetime.now(UTC)
     try:
-        with LedgerReader(settings.path(settings.log.path)) as reader:
+        with LedgerReader(place_of(settings)) as reader:
             times = [datetime.fromisoformat(record.decision.time) for record in reader.calls(limit=1)]
     except (ConsentError, ValueError):
         times = []

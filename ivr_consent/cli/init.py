@@ -30,8 +30,8 @@ NOTICE_LASTS: Final = "about 80 seconds"
 """The shipped notice up to the end of its question, in English, with one purpose."""
 
 KEY_MISSING: Final = (
-    "The key of callers' pseudonyms is missing beside a log. Restore it from its copy: with a new one no caller of "
-    "before is recognised in the log."
+    "The keys of callers' pseudonyms are missing beside a log. Restore them from their copy: with new ones no caller "
+    "of before is recognised in the log."
 )
 
 _PLAIN_PATH = re.compile(r"/[A-Za-z0-9_./-]+")
@@ -62,12 +62,14 @@ class _Writer:
         """An empty log: made here, it belongs to the service's user whoever is the first to look into it."""
         made = not files.exists(path)
         if made and not self.dry_run:
-            from ivr_consent.store.schema import open_for_writing
+            from ivr_consent.store.place import Place, open_for_writing
 
-            open_for_writing(path).close()
+            open_for_writing(Place(path)).close()
             if self.user is not None:
-                os.chown(path, *self.user)
-        self._note(made, path)
+                for file in (path, path.with_suffix(".key"), path.with_suffix(".pub")):
+                    os.chown(file, *self.user)
+        for file in (path, path.with_suffix(".key"), path.with_suffix(".pub")):
+            self._note(made, file)
 
 
 def _fact(help_text: str) -> Any:
@@ -176,6 +178,7 @@ def _owner(user: str) -> tuple[files.Owner | None, str]:
 def _write(writer: _Writer, settings: Settings, text: str, own_folder: Path, user: str) -> None:
     from ivr_consent.cli.templates import manager_user, program, unit
     from ivr_consent.pbx.asterisk.dialplan import render_files
+    from ivr_consent.pseudonyms import new_file_text
 
     dialplan = render_files(settings)
     # The service's user reads the configuration but cannot change it.
@@ -197,7 +200,7 @@ def _write(writer: _Writer, settings: Settings, text: str, own_folder: Path, use
     if files.exists(log) and not files.exists(key):
         writer.done.append(("missing", key))  # a new one beside a log would make its callers unrecognisable
     else:
-        writer.file(key, secrets.token_hex(32) + "\n", 0o600, writer.user)
+        writer.file(key, new_file_text(settings.log.pseudonym_period), 0o600, writer.user)
     if settings.manager is not None:
         secret_file, manager_file = settings.path(settings.manager.secret_file), own_folder / MANAGER_FILE
         secret = _secret(secret_file, manager_file)

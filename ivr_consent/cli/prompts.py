@@ -404,13 +404,14 @@ def prune(
     from ivr_consent.core.errors import ConsentError
     from ivr_consent.prune import prunable
     from ivr_consent.prune import prune as remove_all
-    from ivr_consent.store.ledger import LedgerReader
+    from ivr_consent.store.place import place_of
+    from ivr_consent.store.reader import LedgerReader
     from ivr_consent.workshop import Workshop
 
     log = settings.path(settings.log.path)
     if not _there(log):
         raise ConsentError(f"there is no log at {log}: what decisions name cannot be known; nothing is removed")
-    with LedgerReader(log) as reader:
+    with LedgerReader(place_of(settings)) as reader:
         named = reader.notice_versions()
     try:
         lines = ask(settings, "status").get("lines", {})

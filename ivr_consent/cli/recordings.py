@@ -27,7 +27,7 @@ def withdraw(
         from ivr_consent.store import lifecycle
 
         record = lifecycle.withdraw(ledger, directory, call_id.lower())
-    found = record.decision.call_id
+    found = record.call_id
     if json:
         print_json({"ok": True, "call_id": found, "erased": True})
     else:
@@ -55,11 +55,12 @@ def _opened(context: typer.Context) -> Iterator[tuple[Ledger, Path]]:
     settings = of(context).settings()
     from ivr_consent.core.errors import LedgerUnreadable
     from ivr_consent.store.ledger import Ledger
+    from ivr_consent.store.place import place_of
 
     path = settings.path(settings.log.path)
     if not path.exists():
         raise LedgerUnreadable(f"there is no log at {path}; it is created by the first: ivr-consent serve")
-    ledger = Ledger(path)
+    ledger = Ledger(place_of(settings))
     try:
         yield ledger, settings.path(settings.recordings.directory)
     finally:

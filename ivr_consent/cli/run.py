@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from ivr_consent.config import Settings
     from ivr_consent.core.steps import Result, Step
     from ivr_consent.service import Service
-    from ivr_consent.store.ledger import CallRecord
+    from ivr_consent.store.reader import CallRecord
     from ivr_consent.testing.phone import Call, Phone
 
 CONFIG_NAME: Final = "ivr-consent.toml"
@@ -564,13 +564,14 @@ class _Screen:
 
 def _newest(settings: Settings) -> CallRecord | None:
     from ivr_consent.core.errors import LedgerError
-    from ivr_consent.store.ledger import LedgerReader
+    from ivr_consent.store.place import place_of
+    from ivr_consent.store.reader import LedgerReader
 
     path = settings.path(settings.log.path)
     if not path.exists():
         return None
     try:
-        with LedgerReader(path) as reader:
+        with LedgerReader(place_of(settings)) as reader:
             return next(reader.calls(limit=1), None)
     except LedgerError:
         return None
@@ -578,11 +579,11 @@ def _newest(settings: Settings) -> CallRecord | None:
 
 async def _record(settings: Settings, before: CallRecord | None, *, granted: bool) -> CallRecord | None:
     """The call's record, once it is in the log; after a yes, once its recording is in its lasting form."""
-    old = before.decision.call_id if before is not None else ""
+    old = before.call_id if before is not None else ""
     until = time.monotonic() + SETTLE_S
     while True:
         record = _newest(settings)
-        if record is not None and record.decision.call_id == old:
+        if record is not None and record.call_id == old:
             record = None
         complete = record is not None and (not granted or record.recording not in ("granted", "confirmed", "routed"))
         if complete or time.monotonic() > until:
@@ -606,7 +607,7 @@ def _document(settings: Settings, pbx: Pbx, line: str, result: str, record: Call
     }
     if record is None:
         return document
-    call_id = record.decision.call_id
+    call_id = record.call_id
     document |= {
         "call_id": call_id,
         "route": record.route,

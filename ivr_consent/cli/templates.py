@@ -78,8 +78,18 @@ tls = false
 [log]
 # Every decision, with its evidence.
 path = {_toml(state / "decisions.db")}
-# The key of callers' pseudonyms. Keep a copy of it: with a new one, no caller is recognised in the log.
+# The key that seals it; it changes by itself, so it is not to be copied. Its public half (.pub) is for whoever verifies.
+# signing_key_file = {_toml(state / "decisions.key")}
+# A signed checkpoint after so many events, and after so many minutes in which there was one.
+# checkpoint_events = 1000
+# checkpoint_minutes = 10
+# The keys of callers' pseudonyms. Keep a copy of them: without a key, no caller of its period is found in the log.
 pseudonym_key_file = "pseudonym.key"
+# How often callers get new pseudonyms, and a new key is made: "month", "quarter" or "year".
+# pseudonym_period = "quarter"
+# How many days events stay in the log: of calls that consented, after their recording was erased; of all other calls;
+# and of the service itself.
+# retention = {{ granted_days = 1095, refused_days = 180, service_days = 1095 }}
 
 [recordings]
 # A directory of our own. Asterisk writes into it: run ivr-consent as Asterisk's user.
@@ -191,6 +201,9 @@ def unit(settings: Settings, user: str, command: Sequence[str]) -> str:
     log = settings.path(settings.log.path).parent
     writable = (log, settings.path(settings.recordings.directory), settings.path(settings.prompts.audio))
     own = sorted({str(path) for path in writable})
+    # A file of its own, which the service writes in place: a period's key is made when the period begins.
+    keys = settings.path(settings.log.pseudonym_key_file)
+    own += [f"-{keys}"] if not any(keys.is_relative_to(path) for path in writable) else []
     hidden = any(path.startswith(("/tmp/", "/var/tmp/")) for path in own)  # noqa: S108 - what is asked is whether it is used
     return f"""\
 # ivr-consent's service. Written by `ivr-consent init`.

@@ -46,6 +46,17 @@ class CallContext:
 
 
 @dataclass(frozen=True, slots=True)
+class Reference:
+    """What a caller can name a consent by: ``code``, ten digits with a check digit, said to the caller alone.
+
+    ``ref`` is its keyed hash, the one thing of it that is logged.
+    """
+
+    code: str
+    ref: str
+
+
+@dataclass(frozen=True, slots=True)
 class SegmentEvidence:
     """Which segment (digests of its text and audio), and how much of it was heard.
 
@@ -115,6 +126,7 @@ class Decision:
     repeats: int
     languages_offered: tuple[str, ...]
     recording_id: str | None
+    reference_ref: str | None = None
     schema: int = SCHEMA
 
     def payload(self) -> dict[str, Any]:

@@ -16,9 +16,10 @@ from ivr_consent.core.decision import (
     Grant,
     NoticeEvidence,
     Outcome,
+    Reference,
     SegmentEvidence,
 )
-from ivr_consent.core.notice import ELEMENTS
+from ivr_consent.core.notice import DIGITS, ELEMENTS, REFERENCE
 from ivr_consent.core.states import Event, State, advance
 from ivr_consent.core.steps import (
     Answer,
@@ -150,9 +151,12 @@ class _Question:
 Steps = Generator[Step, Result, None]
 
 
-def consent_flow(plan: Plan, call: CallContext) -> Generator[Step, Result, Ending]:
-    """One call on one line, from answering to the told route. Send it the result of each yielded step."""
-    return (yield from _Flow(plan, call).run())
+def consent_flow(plan: Plan, call: CallContext, reference: Reference | None = None) -> Generator[Step, Result, Ending]:
+    """One call on one line, from answering to the told route. Send it the result of each yielded step.
+
+    ``reference``: what the caller is told on request once consent is given.
+    """
+    return (yield from _Flow(plan, call, reference).run())
 
 
 def failed_decision(call: CallContext, reason: str) -> Decision:
@@ -173,8 +177,8 @@ def refusal_flow(call: CallContext, reason: str) -> Generator[Step, Result, Endi
 class _Flow:
     """The state of one call: where it stands, what was heard, what was answered."""
 
-    def __init__(self, plan: Plan, call: CallContext) -> None:
-        self.plan, self.call = plan, call
+    def __init__(self, plan: Plan, call: CallContext, reference: Reference | None) -> None:
+        self.plan, self.call, self.reference = plan, call, reference
         self.state = State.RINGING
         self.turn = 0  # which of plan.notices is spoken
         self.heard: dict[tuple[str, str], _Heard] = {}
@@ -213,6 +217,10 @@ class _Flow:
         if not isinstance(result, Answered):
             raise self.broken(result)
         self.go(Event.ANSWERED)
+        if not self.plan.trial:
+            # So that a call whose process dies before its decision can be told from one that never was (R7). What
+            # becomes of this line changes nothing: without a log there is no grant later on.
+            yield Note(self.call, "asked", {"languages": ", ".join(n.language for n in self.plan.notices)})
 
     def inform(self) -> Steps:
         """The notice, segment by segment. Only "no" and the language key interrupt it; a yes now means nothing."""
@@ -357,7 +365,7 @@ class _Flow:
         if not (isinstance(noted, Logged) and noted.durable):
             return (yield from self.revoke(Event.FAILED, "recording_stopped", Outcome.FAILED, "log_not_written"))
         self.go(Event.CONFIRMED)
-        told = yield Play(self.notice.results["granted"], frozenset({self.plan.keys.no}))
+        told = yield from self.tell_granted()
         if isinstance(told, Pressed) and told.key == self.plan.keys.no:
             return (yield from self.revoke(Event.NO, "withdrawn", Outcome.DECLINED, "no_key_after_grant"))
         if not isinstance(told, Played):
@@ -369,6 +377,23 @@ class _Flow:
         self.go(Event.ROUTED)
         yield Note(self.call, "routed", {"route": Destination.RECORDED.value})
         return Ending(Outcome.GRANTED, "yes_key", Destination.RECORDED, True, self.call.call_id)
+
+    def tell_granted(self) -> Generator[Step, Result, Result]:
+        """The result, and on request the reference code; what ended it. Asked for once too often, the call goes on."""
+        keys, results = self.plan.keys, self.notice.results
+        reference = self.reference if REFERENCE in results else None
+        interrupts = frozenset({keys.no, keys.repeat} if reference is not None else {keys.no})
+        told = yield Play(results["granted"], interrupts)
+        for left in range(self.plan.repeats, -2, -1):
+            if reference is None or not isinstance(told, Pressed) or told.key != keys.repeat:
+                break
+            if left < 0:
+                return Played(told.samples, 0)
+            for name in (REFERENCE, *(DIGITS[int(digit)] for digit in reference.code)):
+                told = yield Play(results[name], interrupts)
+                if not isinstance(told, Played):
+                    break
+        return told
 
     def interrupted(self, result: Result, when: str) -> tuple[Event, str, Outcome, str]:
         if isinstance(result, Gone):
@@ -512,6 +537,7 @@ class _Flow:
             repeats=self.replays,
             languages_offered=tuple(notice.language for notice in self.plan.notices),
             recording_id=self.call.call_id if granted else None,
+            reference_ref=self.reference.ref if granted and self.reference is not None else None,
         )
 
     def notice_evidence(self) -> NoticeEvidence:

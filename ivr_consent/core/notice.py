@@ -56,6 +56,12 @@ PLACEHOLDERS = frozenset(
 RESULTS = ("granted", "declined", "unrecorded", "again", "early")
 """Texts spoken after the choice or between attempts."""
 
+REFERENCE = "reference"
+"""The result that a notice may have beside those: what is said before the digits of the call's reference code."""
+
+DIGITS = tuple(f"digit-{digit}" for digit in range(10))
+"""Results of a notice that has :data:`REFERENCE`: its language's digits."""
+
 CHOICE = ("yes", "no", "otherwise")
 """What is said after every question, in this order: the yes key, the no key, and what anything else means."""
 
@@ -256,7 +262,9 @@ def compose(
                 information.append(Segment(prompt, fill(notice.purposes[purpose].statement, prompt), (3,)))
     questions = {purpose: question(purpose) for purpose in purposes}
     long = tuple(Segment(s.id, fill(s.text, s.id)) for s in notice.long)
-    results = {name: Segment(f"result-{name}", fill(notice.results[name], f"result-{name}")) for name in RESULTS}
+    results = {name: Segment(f"result-{name}", fill(text, f"result-{name}")) for name, text in notice.results.items()}
+    if REFERENCE in results:
+        results |= {name: Segment(name, str(digit)) for digit, name in enumerate(DIGITS)}
     if problems:
         return None, tuple(problems)
     return (

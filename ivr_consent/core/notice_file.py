@@ -13,10 +13,12 @@ from typing import Any
 from ivr_consent.core.errors import NoticeError, Problem
 from ivr_consent.core.notice import (
     CHOICE,
+    DIGITS,
     ELEMENTS,
     IDENTIFIER,
     LANGUAGE,
     PLACEHOLDERS,
+    REFERENCE,
     RESULTS,
     SEVERAL_LANGUAGES,
     Choice,
@@ -249,15 +251,16 @@ def parse_notice(
     given = document.get("results")
     results: dict[str, str] = {}
     if isinstance(given, dict):
-        read.known(given, set(RESULTS), "results")
-        results = {name: read.text(given, name, "results") for name in RESULTS}
-        for name in RESULTS:
+        read.known(given, {*RESULTS, REFERENCE}, "results")
+        names = (*RESULTS, REFERENCE) if REFERENCE in given else RESULTS
+        results = {name: read.text(given, name, "results") for name in names}
+        for name in names:
             read.placed(f"result-{name}", f"results.{name}")
     else:
         read.problem("results", f"found {type(given).__name__}", "write a [results] table: " + ", ".join(RESULTS))
     for purpose_id in purposes:
         read.reserve(f"{purpose_id}-statement", f"{purpose_id}-question")
-    read.reserve(*(f"result-{name}" for name in RESULTS), *(f"choice-{name}" for name in CHOICE))
+    read.reserve(*(f"result-{name}" for name in (*RESULTS, REFERENCE)), *DIGITS, *(f"choice-{name}" for name in CHOICE))
     takes, voices = read.takes(document), read.voices(document)
     if read.problems:
         return None, tuple(read.problems)

@@ -10,7 +10,7 @@ import re
 from collections.abc import Collection
 from typing import Any, Final
 
-from ivr_consent.core.notice import CHOICE, ELEMENTS, IDENTIFIER, LANGUAGE, PLACEHOLDERS, RESULTS, SEVERAL_LANGUAGES
+from ivr_consent.core.notice import CHOICE, ELEMENTS, IDENTIFIER, LANGUAGE, PLACEHOLDERS, REFERENCE, SEVERAL_LANGUAGES
 from ivr_consent.core.notice_file import MAX_FILE_NAME, MAX_SEGMENTS, MAX_TEXT
 
 DRAFT: Final = "http://json-schema.org/draft-07/schema#"
@@ -30,6 +30,8 @@ RESULT_MEANINGS: Final = {
     "unrecorded": "Said when there was no answer in the end, or something failed: the call is not recorded.",
     "again": "Said before a question comes again: there was no answer, or another key.",
     "early": "Said when yes was pressed before the question: it does not count.",
+    "reference": "Said before the digits of the call's reference number, when {key_repeat} is pressed while granted is "
+    "said. Without it nobody can ask for the number.",
 }
 
 
@@ -60,8 +62,9 @@ def schema() -> dict[str, Any]:
                 ),
                 "long": _tables(_segment(), "The long version, played behind a key.", needed=False),
                 "results": _table(
-                    {name: _text(RESULT_MEANINGS[name]) for name in RESULTS},
+                    {name: _text(meaning) for name, meaning in RESULT_MEANINGS.items()},
                     "What is said after the choice, and between attempts.",
+                    optional={REFERENCE},
                 ),
                 "takes": _tables(_take(), "Prompts that were spoken in a studio.", needed=False),
                 "voices": {

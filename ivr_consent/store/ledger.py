@@ -6,23 +6,26 @@ decision has returned from the disk.
 
 from __future__ import annotations
 
-import contextlib
 import json
 import queue
-import sqlite3
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from enum import Enum, auto
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from ivr_consent.core.decision import Decision, Grant, Outcome, canonical
 from ivr_consent.core.errors import LedgerError
 from ivr_consent.core.steps import Failed, Granted, Logged
 from ivr_consent.logs import get_logger
-from ivr_consent.store.schema import open_for_reading, open_for_writing
+from ivr_consent.store.chain import Chain, Entry, decision_index, utc_now, utc_text
+from ivr_consent.store.database import Database
+from ivr_consent.store.personal import split
+from ivr_consent.store.place import Place, open_for_writing
+from ivr_consent.store.reader import LedgerReader
+from ivr_consent.store.sealer import Published, Sealer, SealRequest
 
 COMMIT_DEADLINE_S: Final = 2.0
 """How long a caller waits for the disk before going on unrecorded. A healthy disk answers in milliseconds."""
@@ -36,80 +39,107 @@ MAX_UNWRITTEN: Final = 10_000
 MAX_BATCH: Final = 512
 """Events in one commit: bounds how long the first of them waits for the last."""
 
-CLOSING: Final = (
-    "recording_ended",
-    "recording_stopped",
-    "recording_not_confirmed",
-    "recording_missing",
-    "withdrawn",
-    "grant_void",
-)
-"""Kinds of events after which nothing more is expected of a granted call's recording."""
+CLOSE_DEADLINE_S: Final = 30.0
+"""How long closing waits for the disk."""
+
+MAX_DOUBTS: Final = 16
+"""Failed commits of which it is remembered what they may have written; the newest ones can turn out to be there."""
+
+_UNWRITABLE: Final = (TypeError, ValueError, OverflowError)
+"""What an event raises that no database takes."""
 
 log = get_logger()
-
-ERASED: Final = (
-    "recording_expired",
-    "withdrawn",
-    "recording_stopped",
-    "recording_not_confirmed",
-    "recording_missing",
-    "grant_void",
-)
-"""Kinds of events after which no file of the recording is left."""
 
 Written = Granted | Logged | Failed
 Dispatch = Callable[[list[Callable[[], None]]], None]
 
 
-def utc_now() -> datetime:
-    return datetime.now(UTC)
-
-
 class Ticket:
     """One event on its way to disk. ``done`` is called once, unless the ticket is abandoned first."""
 
-    __slots__ = ("abandoned", "call_id", "decision", "done", "kind", "line", "outcome", "payload", "sequence")
+    __slots__ = ("abandoned", "decision", "done", "entry", "kind", "sequence", "told")
 
-    def __init__(
-        self,
-        kind: str,
-        call_id: str,
-        line: str,
-        payload: bytes,
-        done: Callable[[Written], None] | None,
-        decision: Decision | None = None,
-    ) -> None:
-        self.kind, self.call_id, self.line, self.payload = kind, call_id, line, payload
-        self.done, self.decision = done, decision
-        self.outcome = decision.outcome.value if decision is not None else None
-        self.abandoned = False
+    def __init__(self, entry: Entry, done: Callable[[Written], None] | None, decision: Decision | None = None) -> None:
+        self.entry, self.done, self.decision = entry, done, decision
+        self.kind = entry.kind
+        self.abandoned = self.told = False
         self.sequence = 0
 
     @property
     def grants(self) -> bool:
         return self.decision is not None and self.decision.outcome is Outcome.GRANTED
 
-    def abandon(self) -> None:
-        """Nobody waits any more: no Grant comes of it, and if it was written after all, a grant_void follows."""
-        self.abandoned = True
+    def abandon(self) -> bool:
+        """Nobody waits any more: no Grant comes of it, and if it was written after all, a grant_void follows.
+
+        False when it is being answered at this moment.
+        """
+        with _TELLING:
+            self.abandoned = not self.told
+            return self.abandoned
+
+    def is_told(self) -> bool:
+        """Whether somebody still waits and is told now."""
+        with _TELLING:
+            self.told = not self.abandoned
+            return self.told
+
+
+_TELLING: Final = threading.Lock()
+"""A ticket is either told or abandoned. Held for no time worth speaking of."""
+
+
+class _State(Enum):
+    """What is known of the connection: :meth:`Database.settle` has been asked, or not yet, or there is none."""
+
+    CLOSED = auto()
+    OPENED = auto()
+    SETTLED = auto()
+
+
+class _Doubt(NamedTuple):
+    """A commit that failed may be in the log all the same: then the log has this leaf as its entry ``size``."""
+
+    size: int
+    last_leaf: bytes
+    batch: tuple[Ticket, ...]
 
 
 class Ledger:
-    """An open log. ``dispatch`` carries finished callbacks to the caller's thread; default: the writer thread."""
+    """An open log. ``dispatch`` carries finished callbacks to the caller's thread; default: the writer thread.
+
+    ``seals``: whether this process signs checkpoints when they are due, and one at its end; ``published`` is told each.
+    A process that writes one call seals only what is due.
+    """
 
     def __init__(
-        self, path: Path, *, dispatch: Dispatch | None = None, clock: Callable[[], datetime] = utc_now
+        self,
+        place: Place | Path,
+        *,
+        dispatch: Dispatch | None = None,
+        clock: Callable[[], datetime] = utc_now,
+        seals: bool = False,
+        published: Published | None = None,
     ) -> None:
-        self.path = path
-        self._connection = open_for_writing(path)
+        self.place = place if isinstance(place, Place) else Place(place)
+        self._database: Database = open_for_writing(self.place, clock)
+        self._chain = Chain(self._database)
+        self._state = _State.OPENED
+        self._mark = self.place.mark()
+        self._doubts: deque[_Doubt] = deque(maxlen=MAX_DOUBTS)
         self._dispatch = dispatch or _call_here
         self._clock = clock
-        self._queue: queue.SimpleQueue[Ticket | None] = queue.SimpleQueue()
+        self._queue: queue.SimpleQueue[Ticket | SealRequest | None] = queue.SimpleQueue()
         self._unwritten: deque[Ticket] = deque(maxlen=MAX_UNWRITTEN)
+        self._seals: list[SealRequest] = []
         self.healthy = True
         self._thread = threading.Thread(target=self._write_until_closed, name="ledger", daemon=True)
+        self._sealer = Sealer(self.place, self._queue.put, published=published, goes_on=seals)
         self._thread.start()
+
+    def reader(self) -> LedgerReader:
+        """A reader of this log."""
+        return LedgerReader(self.place)
 
     # --- writing -----------------------------------------------------------------------------------------------------
 
@@ -118,9 +148,19 @@ class Ledger:
 
         A granted decision is tried once; any other is kept and tried again while the disk refuses.
         """
-        ticket = Ticket(
-            "decision", decision.call.call_id, decision.call.line, canonical(decision.payload()), done, decision
+        call = decision.call
+        whole = decision.payload()
+        public, personal = split(whole)
+        entry = Entry(
+            "decision",
+            call.call_id,
+            call.line,
+            decision.outcome.value,
+            canonical(public),
+            personal,
+            decision_index(whole),
         )
+        ticket = Ticket(entry, done, decision)
         self._queue.put(ticket)
         return ticket
 
@@ -128,13 +168,29 @@ class Ledger:
         self, call_id: str, line: str, kind: str, details: Mapping[str, Any], done: Callable[[Written], None] | None
     ) -> Ticket:
         """Write a further event of a call."""
-        ticket = Ticket(kind, call_id, line, canonical(details), done)
+        return self._note(call_id, line, kind, details, done)
+
+    def tell(self, kind: str, details: Mapping[str, Any], line: str | None = None) -> Ticket:
+        """Write an event of the service, which belongs to no call."""
+        return self._note(None, line, kind, details, None)
+
+    def _note(
+        self,
+        call_id: str | None,
+        line: str | None,
+        kind: str,
+        details: Mapping[str, Any],
+        done: Callable[[Written], None] | None,
+    ) -> Ticket:
+        public, personal = split(details)
+        ticket = Ticket(Entry(kind, call_id, line, None, canonical(public), personal, None), done)
         self._queue.put(ticket)
         return ticket
 
     def void(self, ticket: Ticket) -> None:
         """Say in the log that a grant written too late was not used."""
-        self.note(ticket.call_id, ticket.line, "grant_void", {"reason": "log_too_slow", "route": "unrecorded"}, None)
+        details = {"reason": "log_too_slow", "route": "unrecorded"}
+        self._note(ticket.entry.call_id, ticket.entry.line, "grant_void", details, None)
 
     def decide_now(self, decision: Decision, timeout: float = COMMIT_DEADLINE_S) -> Written:
         """Blocking form of :meth:`decide`, seconds; for programs without an event loop."""
@@ -146,20 +202,36 @@ class Ledger:
         """Blocking form of :meth:`note`, seconds."""
         return self._wait(lambda done: self.note(call_id, line, kind, details, done), timeout)
 
+    def tell_now(
+        self, kind: str, details: Mapping[str, Any], line: str | None = None, timeout: float = COMMIT_DEADLINE_S
+    ) -> Written:
+        """Blocking form of :meth:`tell`, seconds."""
+        return self._wait(lambda done: self._note(None, line, kind, details, done), timeout)
+
     def _wait(self, submit: Callable[[Callable[[Written], None]], Ticket], timeout: float) -> Written:
         box: queue.SimpleQueue[Written] = queue.SimpleQueue()
         ticket = submit(box.put)
         try:
             return box.get(timeout=timeout)
         except queue.Empty:
-            ticket.abandon()
-            return Failed("log_too_slow")
+            return Failed("log_too_slow") if ticket.abandon() else box.get(timeout=timeout)
+
+    def seal(self) -> str | None:
+        """Sign a checkpoint over all that is written, now; the note, or ``None`` when there is nothing new.
+
+        Blocking. Raises :class:`LedgerError` when it cannot be sealed.
+        """
+        return self._sealer.seal()
 
     def close(self) -> None:
-        """Write what is queued, try once more what was refused, and close."""
+        """Write what is queued, try once more what was refused, seal what is due, and close."""
+        self._sealer.close()
         self._queue.put(None)
-        self._thread.join(timeout=30)
-        self._connection.close()
+        self._thread.join(timeout=CLOSE_DEADLINE_S)
+        if not self._thread.is_alive() and self._state is not _State.CLOSED:  # else the disk does not answer at all
+            self._state = _State.CLOSED
+            self._database.close()
+        self._mark.close()
 
     # --- the writer thread ------------------------------------------------------------------------------------------
 
@@ -168,23 +240,28 @@ class Ledger:
         while not closing:
             batch: list[Ticket] = []
             try:
-                first = self._queue.get(timeout=RETRY_S if self._unwritten else None)
-                closing = first is None
-                if first is not None:
-                    batch.append(first)
-                while len(batch) < MAX_BATCH:
-                    ticket = self._queue.get_nowait()
-                    if ticket is None:
+                first = self._queue.get(timeout=RETRY_S if self._unwritten or self._doubts else None)
+                while True:
+                    if first is None:
                         closing = True
+                    elif isinstance(first, SealRequest):
+                        self._seals.append(first)
                     else:
-                        batch.append(ticket)
+                        batch.append(first)
+                    if len(batch) >= MAX_BATCH:
+                        break
+                    first = self._queue.get_nowait()
             except queue.Empty:
                 pass
             late = list(self._unwritten)
             self._unwritten.clear()
             batch = [ticket for ticket in late + batch if not (ticket.abandoned and ticket.grants)]
-            if batch:
-                self._dispatch_safely(self._commit(batch))
+            while batch or self._seals or self._doubts:
+                self._dispatch_safely(self._commit(batch[:MAX_BATCH]))
+                batch = batch[MAX_BATCH:]
+                if not self.healthy:  # what the disk has to say to the rest would be the same
+                    self._dispatch_safely([self._refused(ticket) for ticket in batch])
+                    break
 
     def _dispatch_safely(self, callbacks: list[Callable[[], None]]) -> None:
         try:
@@ -193,43 +270,119 @@ class Ledger:
             log.exception("ledger_callbacks_lost", count=len(callbacks))
 
     def _commit(self, batch: list[Ticket]) -> list[Callable[[], None]]:
-        connection = self._connection
-        time = self._clock().isoformat(timespec="milliseconds")
+        seals, self._seals = self._seals, []  # they share the commit of whatever waits
         try:
-            connection.execute("BEGIN IMMEDIATE")
-            for ticket in batch:
-                self._insert(ticket, time)
-            connection.execute("COMMIT")
+            written = self._transaction(batch, seals)
         except Exception as error:  # noqa: BLE001 - the writer's root: whatever is wrong, it refuses this batch, goes on
-            if self.healthy:
-                log.error("log_not_written", problem=f"{type(error).__name__}: {error}", path=str(self.path))
-            self.healthy = False
-            if connection.in_transaction:
-                with contextlib.suppress(sqlite3.Error):  # the disk refuses even that: the next BEGIN says so again
-                    connection.execute("ROLLBACK")
+            for request in seals:
+                request.finish(written=False)
+            self._give_up(error)
+            if isinstance(error, _UNWRITABLE):  # not the disk's fault: one ticket's, and it is not the others'
+                return self._apart(batch, error)
             return [self._refused(ticket) for ticket in batch]
+        for request in seals:
+            request.finish(written=True)
+        if not self.healthy:
+            log.info("log_written_again", path=self.place.name)
         self.healthy = True
-        return [self._accepted(ticket) for ticket in batch]
+        self._doubts.clear()  # what was in doubt and was not found has been written over
+        self._mark.set(self._chain.log_id, self._chain.tree.size)
+        self._sealer.written(self._chain.tree.size - self._chain.sealed)
+        return [self._accepted(ticket) for ticket in written]
 
-    def _insert(self, ticket: Ticket, time: str) -> None:
-        statement = "INSERT INTO events (time, kind, call_id, line, outcome, payload) VALUES (?, ?, ?, ?, ?, ?)"
-        row = (time, ticket.kind, ticket.call_id, ticket.line, ticket.outcome, ticket.payload)
-        try:
-            ticket.sequence = self._connection.execute(statement, row).lastrowid or 0
-        except sqlite3.IntegrityError:
+    def _transaction(self, batch: list[Ticket], seals: list[SealRequest]) -> list[Ticket]:
+        """Write a batch; those of it that are now in the log. Raises what the database raises."""
+        database, chain = self._opened()
+        database.begin()
+        chain.load()
+        time = self._time(chain)
+        batch = self._found_after_all(batch, time)
+        for ticket in batch:
+            self._append(ticket, time)
+        for request in seals:
+            request.answer(chain, time)
+        chain.save()
+        self._doubts.append(_Doubt(chain.tree.size, chain.last_leaf, tuple(batch)))
+        database.commit()
+        if not database.in_place():
+            raise LedgerError(f"the log {self.place.name} was moved, removed or replaced while it was being written")
+        return batch
+
+    def _opened(self) -> tuple[Database, Chain]:
+        """The connection: opened anew after an error, when everything about the log is looked at again."""
+        if self._state is not _State.CLOSED and not self._database.alive():
+            self._state = _State.CLOSED  # the database server was restarted while nobody wrote
+            self._database.close()
+        if self._state is _State.CLOSED:
+            self._database = open_for_writing(self.place, self._clock)
+            self._chain = Chain(self._database)
+            self._state = _State.OPENED
+        if self._state is _State.OPENED:
+            self._database.settle()
+            self._state = _State.SETTLED
+        return self._database, self._chain
+
+    def _give_up(self, error: Exception) -> None:
+        """End the transaction, and the connection where it may be of no more use."""
+        if not isinstance(error, _UNWRITABLE):
+            if self.healthy:
+                log.error("log_not_written", problem=f"{type(error).__name__}: {error}", path=self.place.name)
+            self.healthy = False
+        if self._state is _State.CLOSED:
+            return
+        self._database.rollback()
+        if self._database.must_reopen(error):
+            self._state = _State.CLOSED
+            self._database.close()
+
+    def _apart(self, batch: list[Ticket], error: Exception) -> list[Callable[[], None]]:
+        """Write each of a batch alone; one that cannot be written at all is given up, and told as what it is."""
+        if len(batch) > 1:
+            return [callback for ticket in batch for callback in self._commit([ticket])]
+        log.error("event_not_writable", kind=batch[0].entry.kind if batch else "seal", problem=repr(error))
+        self.healthy = self.healthy and bool(batch)
+        return [self._refused(ticket, again=False) for ticket in batch]
+
+    def _found_after_all(self, batch: list[Ticket], time: str) -> list[Ticket]:
+        """What a commit that failed has written all the same is not written again; a grant in it, refused to its
+        caller, is voided. The rest of the batch."""
+        for doubt in tuple(self._doubts):
+            if not self._chain.has(doubt.size, doubt.last_leaf):
+                continue
+            found = set(map(id, doubt.batch))
+            batch = [ticket for ticket in batch if id(ticket) not in found]
+            for ticket in doubt.batch:
+                if ticket.grants and ticket.kind == "decision":
+                    self._chain.append(_void(ticket.entry, {"reason": "log_not_written"}), time)
+        return batch
+
+    def _time(self, chain: Chain) -> str:
+        """The time of this commit's events. A clock that was set back is told in the log, so that it is no riddle."""
+        time = utc_text(self._clock())
+        if time < chain.last_time:
+            details = {"before": chain.last_time, "after": time}
+            chain.append(Entry("clock_set_back", None, None, None, canonical(details), None, None), time)
+            chain.last_time = time
+        return time
+
+    def _append(self, ticket: Ticket, time: str) -> None:
+        entry = ticket.entry
+        ticket.sequence = self._chain.append(entry, time)
+        if not ticket.sequence:
             # A call has one decision (I3). A second one can only follow a grant that came too late: it voids it.
-            voids = {"reason": "decided_otherwise", "route": "unrecorded", "decision": json.loads(ticket.payload)}
-            row = (time, "grant_void", ticket.call_id, ticket.line, None, canonical(voids))
-            ticket.sequence = self._connection.execute(statement, row).lastrowid or 0
+            voids = {"reason": "decided_otherwise", "decision": json.loads(entry.payload)}
+            ticket.sequence = self._chain.append(_void(entry, voids), time)
             ticket.kind = "grant_void"
+        else:
+            ticket.kind = entry.kind
 
     def _accepted(self, ticket: Ticket) -> Callable[[], None]:
         def tell() -> None:
-            if ticket.abandoned:
+            if ticket.done is None:
+                return
+            if not ticket.is_told():
                 if ticket.grants:
                     self.void(ticket)
-                return
-            if ticket.done is None:
                 return
             if ticket.grants and ticket.kind == "decision":
                 assert ticket.decision is not None
@@ -241,151 +394,25 @@ class Ledger:
 
         return tell
 
-    def _refused(self, ticket: Ticket) -> Callable[[], None]:
+    def _refused(self, ticket: Ticket, *, again: bool = True) -> Callable[[], None]:
         done, ticket_grants = ticket.done, ticket.grants
-        if not ticket_grants:
+        if not ticket_grants and again:
             ticket.done = None  # told once, now; the write itself is tried again
             self._unwritten.append(ticket)
 
         def tell() -> None:
-            if done is not None and not ticket.abandoned:
+            if done is not None and ticket.is_told():
                 done(Failed("log_not_written") if ticket_grants else Logged(durable=False))
 
         return tell
 
 
+def _void(entry: Entry, details: dict[str, Any]) -> Entry:
+    """The event that says of a grant in the log that it was not used."""
+    payload = canonical({**details, "route": "unrecorded"})
+    return Entry("grant_void", entry.call_id, entry.line, None, payload, None, None)
+
+
 def _call_here(callbacks: list[Callable[[], None]]) -> None:
     for callback in callbacks:
         callback()
-
-
-# --- reading ----------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class LoggedEvent:
-    """One event as it stands in the log."""
-
-    sequence: int
-    time: str
-    kind: str
-    call_id: str
-    line: str
-    outcome: str | None
-    payload: Mapping[str, Any]
-
-
-@dataclass(frozen=True, slots=True)
-class CallRecord:
-    """A call's decision with what followed it."""
-
-    decision: LoggedEvent
-    later: tuple[LoggedEvent, ...]
-
-    @property
-    def route(self) -> str:
-        """Where the call went: as decided, unless a later event changed it."""
-        for event in reversed(self.later):
-            if "route" in event.payload:
-                return str(event.payload["route"])
-        return str(self.decision.payload.get("route", "unrecorded"))
-
-    @property
-    def recording(self) -> str:
-        """What became of the recording: ``none``, ``granted`` (not yet started), ``confirmed``, ``ended``, …"""
-        if self.decision.outcome != Outcome.GRANTED.value:
-            return "none"
-        kinds = [event.kind for event in self.later if event.kind != "routed"]
-        return kinds[-1].removeprefix("recording_") if kinds else "granted"
-
-
-class LedgerReader:
-    """Reads a log that others may be writing."""
-
-    def __init__(self, path: Path) -> None:
-        self._connection = open_for_reading(path)
-
-    def __enter__(self) -> LedgerReader:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def close(self) -> None:
-        self._connection.close()
-
-    def calls(
-        self, *, limit: int = 50, line: str | None = None, outcome: str | None = None, since: str | None = None
-    ) -> Iterator[CallRecord]:
-        """Decisions, newest first, each with its later events. ``since``: a UTC time or day, ISO 8601."""
-        where, values = ["kind = 'decision'"], []
-        for condition, value in (("line = ?", line), ("outcome = ?", outcome), ("time >= ?", since)):
-            if value is not None:
-                where.append(condition)
-                values.append(value)
-        query = f"SELECT * FROM events WHERE {' AND '.join(where)} ORDER BY sequence DESC LIMIT ?"  # noqa: S608 - fixed conditions, bound values
-        for row in self._rows(query, [*values, limit]):
-            yield CallRecord(row, self._later(row))
-
-    def call(self, call_id: str) -> CallRecord | None:
-        """The record of one call, by its id or an unambiguous beginning of it."""
-        if not call_id or any(character not in "0123456789abcdef" for character in call_id):
-            return None
-        query = "SELECT * FROM events WHERE kind = 'decision' AND call_id >= ? AND call_id < ? LIMIT 2"
-        rows = self._rows(query, [call_id, call_id + "g"])  # "g" sorts after every hexadecimal digit
-        return CallRecord(rows[0], self._later(rows[0])) if len(rows) == 1 else None
-
-    def unfinished_grants(self) -> list[CallRecord]:
-        """Granted calls with no closing event: what a restart must look after."""
-        marks = ",".join("?" * len(CLOSING))
-        query = (
-            "SELECT * FROM events AS d WHERE kind = 'decision' AND outcome = 'granted' AND NOT EXISTS "  # noqa: S608 - only question marks are put in
-            f"(SELECT 1 FROM events AS e WHERE e.call_id = d.call_id AND e.kind IN ({marks})) ORDER BY sequence"
-        )
-        return [CallRecord(row, self._later(row)) for row in self._rows(query, list(CLOSING))]
-
-    def expired_recordings(self, now: datetime) -> list[CallRecord]:
-        """Calls whose recording has not been erased and ended longer ago than their decision's days, oldest first.
-
-        The database does the sum: a site keeps tens of thousands of recordings, of which a few are due.
-        """
-        marks = ",".join("?" * len(ERASED))
-        query = (
-            "SELECT * FROM events AS d WHERE kind = 'decision' AND outcome = 'granted' AND EXISTS "  # noqa: S608 - only question marks are put in
-            "(SELECT 1 FROM events AS e WHERE e.call_id = d.call_id AND e.kind = 'recording_ended' AND "
-            "julianday(e.time) + json_extract(CAST(d.payload AS TEXT), '$.retention_days') <= julianday(?)) "
-            "AND NOT EXISTS "
-            f"(SELECT 1 FROM events AS e WHERE e.call_id = d.call_id AND e.kind IN ({marks})) ORDER BY sequence"
-        )
-        return [CallRecord(row, self._later(row)) for row in self._rows(query, [now.isoformat(), *ERASED])]
-
-    def notice_versions(self) -> dict[str, set[int]]:
-        """Every published version that a decision names, by line."""
-        query = (
-            "SELECT DISTINCT line, json_extract(CAST(payload AS TEXT), '$.notice.version') FROM events "
-            "WHERE kind = 'decision'"
-        )
-        found: dict[str, set[int]] = {}
-        try:
-            for line, version in self._connection.execute(query):
-                if isinstance(version, int):
-                    found.setdefault(line, set()).add(version)
-        except sqlite3.Error as error:
-            raise LedgerError(f"the log cannot be read ({error}); restore it from its newest copy") from None
-        return found
-
-    def _later(self, decision: LoggedEvent) -> tuple[LoggedEvent, ...]:
-        query = "SELECT * FROM events WHERE call_id = ? AND kind != 'decision' ORDER BY sequence"
-        return tuple(self._rows(query, [decision.call_id]))
-
-    def _rows(self, query: str, values: list[Any]) -> list[LoggedEvent]:
-        try:
-            rows = self._connection.execute(query, values).fetchall()
-            return [_event(row) for row in rows]
-        except (sqlite3.Error, ValueError) as error:
-            raise LedgerError(f"the log cannot be read ({error}); restore it from its newest copy") from None
-
-
-def _event(row: tuple[Any, ...]) -> LoggedEvent:
-    sequence, time, kind, call_id, line, outcome, payload = row
-    return LoggedEvent(sequence, time, kind, call_id, line, outcome, json.loads(payload))

@@ -14,7 +14,9 @@ from ivr_consent.core.errors import ConsentError, LedgerError
 from ivr_consent.core.steps import Logged
 from ivr_consent.logs import get_logger
 from ivr_consent.store import recordings
-from ivr_consent.store.ledger import CLOSING, ERASED, CallRecord, Ledger, LedgerReader
+from ivr_consent.store.chain import CLOSING, ERASED
+from ivr_consent.store.ledger import Ledger
+from ivr_consent.store.reader import CallRecord
 
 SETTLE_S: Final = 10.0
 """How long an ended recorder may keep its file open; Asterisk closes it within milliseconds."""
@@ -36,9 +38,9 @@ def finish_ended(ledger: Ledger, directory: Path, recording_id: str) -> bool:
 
     The word of whoever called is worth only this: the log must know the call, granted and not closed.
     """
-    with LedgerReader(ledger.path) as reader:
+    with ledger.reader() as reader:
         record = reader.call(recording_id)
-    if record is None or record.decision.call_id != recording_id or not _open(record):
+    if record is None or record.call_id != recording_id or not _open(record):
         log.warning("ended_unknown_recording")
         return False
     if recordings.wait_released(directory, recording_id, SETTLE_S) is False:
@@ -53,11 +55,11 @@ def sweep(ledger: Ledger, directory: Path, busy: AbstractSet[str]) -> int:
 
     ``busy``: calls under way in this process.
     """
-    with LedgerReader(ledger.path) as reader:
+    with ledger.reader() as reader:
         records = reader.unfinished_grants()
     closed = 0
     for record in records:
-        call_id = record.decision.call_id
+        call_id = record.call_id
         if call_id in busy or record.decision.payload["call"]["switch"] == "simulated" or _age(record) < YOUNG_S:
             continue
         used = recordings.in_use(directory, call_id)
@@ -79,16 +81,16 @@ def expire(ledger: Ledger, directory: Path, now: datetime | None = None) -> int:
     """
     now = now or datetime.now(UTC)
     erased = 0
-    with LedgerReader(ledger.path) as reader:
+    with ledger.reader() as reader:
         records = reader.expired_recordings(now)
     for record in records:
         days = record.decision.payload["retention_days"]
-        gone = recordings.discard(directory, record.decision.call_id)
+        gone = recordings.discard(directory, record.call_id)
         if not gone:
-            log.error("recording_not_erased", call_id=record.decision.call_id, remedy="look at the directory's rights")
+            log.error("recording_not_erased", call_id=record.call_id, remedy="look at the directory's rights")
             continue
         details = {"reason": "retention_over", "retention_days": days, "erased": True}
-        ledger.note_now(record.decision.call_id, record.decision.line, "recording_expired", details)
+        ledger.note_now(record.call_id, record.line, "recording_expired", details)
         erased += 1
     return erased
 
@@ -97,7 +99,7 @@ def erase_leftovers(ledger: Ledger, directory: Path) -> int:
     """Remove files of recordings that the log says are erased or stopped (a removal that failed); their number."""
     found = {path.name[:32] for path in directory.iterdir()}
     removed = 0
-    with LedgerReader(ledger.path) as reader:
+    with ledger.reader() as reader:
         for recording_id in found:
             record = reader.call(recording_id) if len(recording_id) == ID_LENGTH else None
             if record is None or not any(event.kind in ERASED for event in record.later):
@@ -114,7 +116,7 @@ def withdraw(ledger: Ledger, directory: Path, call_id: str) -> CallRecord:
     A running recorder keeps writing into a file that no longer has a name; when it closes it, nothing is left. Raises
     :class:`ConsentError` for a call that has no recording, and :class:`LedgerError` when the log cannot be written.
     """
-    with LedgerReader(ledger.path) as reader:
+    with ledger.reader() as reader:
         record = reader.call(call_id)
     if record is None:
         raise ConsentError(
@@ -130,12 +132,12 @@ def withdraw(ledger: Ledger, directory: Path, call_id: str) -> CallRecord:
     if "recording_confirmed" not in kinds:
         # Nothing would be found to erase now, and the recorder could start a moment later.
         raise ConsentError(f"the recording of call {call_id} has not started yet; run this again in a moment")
-    found = record.decision.call_id
+    found = record.call_id
     running = recordings.in_use(directory, found)
     if not recordings.discard(directory, found):
         raise ConsentError(f"a file of call {found} cannot be removed from {directory}; run this as the service's user")
     details = {"reason": "by_administrator", "erased": True, "was_running": running, "route": record.route}
-    written = ledger.note_now(found, record.decision.line, "withdrawn", details)
+    written = ledger.note_now(found, record.line, "withdrawn", details)
     if not (isinstance(written, Logged) and written.durable):
         raise LedgerError("the recording is erased, but the log could not be written; make room and run this again")
     return record
@@ -146,8 +148,8 @@ def _close(ledger: Ledger, directory: Path, record: CallRecord) -> None:
     lock = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        with LedgerReader(ledger.path) as reader:
-            now = reader.call(record.decision.call_id)
+        with ledger.reader() as reader:
+            now = reader.call(record.call_id)
         if now is not None and _open(now):
             _close_locked(ledger, directory, now)
     finally:
@@ -155,7 +157,7 @@ def _close(ledger: Ledger, directory: Path, record: CallRecord) -> None:
 
 
 def _close_locked(ledger: Ledger, directory: Path, record: CallRecord) -> None:
-    call_id, line = record.decision.call_id, record.decision.line
+    call_id, line = record.call_id, record.line
     kinds = {event.kind for event in record.later}
     if not recordings.files(directory, call_id):
         started = "recording_confirmed" in kinds

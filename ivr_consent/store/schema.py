@@ -1,21 +1,44 @@
-"""The log's tables, as numbered migrations, and opening a file as a log of ours."""
+"""The log's tables, as numbered migrations that only go forward.
+
+The chain is ``events`` with ``checkpoints``; ``personal`` stands beside it and can be erased; ``pruned`` and the trunk
+in ``log`` are what is left of events whose time is over. ``decisions``, ``facets``, ``facet_events``, ``clock_steps``,
+``recordings``, ``asked`` and ``counts`` are made from the chain, to answer questions quickly: what they hold proves
+nothing.
+"""
 
 from __future__ import annotations
 
-import errno
-import os
-import sqlite3
-from pathlib import Path
+import json
+import secrets
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Final
 
-from ivr_consent.core.errors import LedgerError, LedgerUnreadable
+from ivr_consent.core.decision import canonical
+from ivr_consent.core.errors import LedgerUnreadable
+from ivr_consent.store.chain import Chain, Entry, decision_index
+from ivr_consent.store.database import Database
+from ivr_consent.store.personal import split
+from ivr_consent.verifier import FIRST_PREVIOUS
 
-APPLICATION_ID = 0x49564343  # "IVCC" in the SQLite header: a file without it is not a log of ours
+LOG_ID_BYTES: Final = 8
+"""Random, so that two logs never have one name."""
 
-BUSY_TIMEOUT_S = 2.0
-"""How long one writer waits for another (the classic AGI script writes the same log); a caller waits with it."""
 
-MIGRATIONS: tuple[str, ...] = (
+@dataclass(frozen=True, slots=True)
+class Migration:
+    """``common`` is for every database, ``before`` and ``after`` by its kind; then code carries over what there was.
+
+    BLOB, INTEGER and TEXT stand for what PostgreSQL calls BYTEA, BIGINT and TEXT COLLATE "C".
     """
+
+    common: str
+    before: Mapping[str, str] = field(default_factory=dict)
+    after: Mapping[str, str] = field(default_factory=dict)
+    carry_over: Callable[[Database], None] | None = None
+
+
+_ONE_SQLITE: Final = """
     CREATE TABLE events (
         sequence INTEGER PRIMARY KEY,      -- gapless: nothing is ever deleted
         time TEXT NOT NULL,                -- UTC, ISO 8601, milliseconds
@@ -31,94 +54,268 @@ MIGRATIONS: tuple[str, ...] = (
         BEGIN SELECT RAISE(ABORT, 'the log is append-only'); END;
     CREATE TRIGGER events_are_never_deleted BEFORE DELETE ON events
         BEGIN SELECT RAISE(ABORT, 'the log is append-only'); END;
-    """,
+"""
+
+_TWO_BEFORE_SQLITE: Final = """
+    DROP TRIGGER events_are_never_changed;
+    DROP TRIGGER events_are_never_deleted;
+    DROP INDEX one_decision_per_call;
+    DROP INDEX events_of_call;
+    ALTER TABLE events RENAME TO events_unchained;
+"""
+
+_TWO: Final = """
+    CREATE TABLE log (                     -- one row: where the log ends
+        one INTEGER PRIMARY KEY CHECK (one = 1),
+        log_id TEXT NOT NULL,
+        size INTEGER NOT NULL,             -- events, the pruned ones too
+        peaks BLOB NOT NULL,               -- hashes of the tree's complete subtrees, the largest first
+        last_leaf BLOB NOT NULL,
+        last_time TEXT NOT NULL,
+        sealed INTEGER NOT NULL,           -- size of the newest checkpoint
+        sealed_time TEXT NOT NULL,
+        next_key TEXT NOT NULL,            -- the public key that signs the next checkpoint
+        trunk_size INTEGER NOT NULL,       -- so many of the oldest events are gone but for these three
+        trunk_peaks BLOB NOT NULL,
+        trunk_leaf BLOB NOT NULL
+    );
+
+    CREATE TABLE events (
+        sequence INTEGER PRIMARY KEY,      -- from 1, gapless
+        time TEXT NOT NULL,                -- UTC, ISO 8601, milliseconds
+        kind TEXT NOT NULL,
+        call_id TEXT,                      -- none: an event of the service
+        line TEXT,
+        outcome TEXT,                      -- of a decision
+        payload BLOB NOT NULL,             -- canonical JSON
+        commitment BLOB,                   -- to what stands in personal
+        previous BLOB NOT NULL             -- hash of the leaf before
+    );
+    CREATE INDEX events_of_call ON events (call_id) WHERE call_id IS NOT NULL;
+
+    CREATE TABLE personal (                -- beside the chain; a row may be erased
+        sequence INTEGER PRIMARY KEY,
+        salt BLOB NOT NULL,
+        data BLOB NOT NULL,                -- canonical JSON
+        subject TEXT,                      -- the caller's pseudonym, as in data
+        agent TEXT,                        -- as in data
+        facet INTEGER,                     -- of the event, where there is an agent
+        decision INTEGER,                  -- of the event's call, where there is an agent, and its facet
+        decision_facet INTEGER
+    );
+    CREATE INDEX personal_of_subject ON personal (subject) WHERE subject IS NOT NULL;
+    CREATE INDEX personal_of_agent ON personal (agent, facet, sequence) WHERE agent IS NOT NULL;
+    CREATE INDEX calls_of_agent ON personal (agent, decision_facet, decision) WHERE decision IS NOT NULL;
+
+    CREATE TABLE pruned (                  -- an event whose time is over
+        sequence INTEGER PRIMARY KEY,
+        leaf BLOB NOT NULL                 -- its hash
+    );
+
+    CREATE TABLE nodes (                   -- hashes of complete subtrees of 256, 65536, ... leaves: for proofs
+        level INTEGER NOT NULL,
+        number INTEGER NOT NULL,
+        hash BLOB NOT NULL,
+        PRIMARY KEY (level, number)
+    );
+
+    CREATE TABLE checkpoints (             -- signed notes
+        size INTEGER PRIMARY KEY,
+        time TEXT NOT NULL,
+        note TEXT NOT NULL
+    );
+
+    CREATE TABLE anchors (                 -- where a checkpoint has been shown, and what came back
+        size INTEGER NOT NULL,
+        place TEXT NOT NULL,               -- file, journal, mail, command, timestamp
+        time TEXT NOT NULL,
+        proof BLOB,
+        PRIMARY KEY (size, place)
+    );
+
+    CREATE TABLE decisions (
+        sequence INTEGER PRIMARY KEY,
+        call_id TEXT NOT NULL UNIQUE,      -- one decision for each call
+        time TEXT NOT NULL,
+        line TEXT NOT NULL,
+        outcome TEXT NOT NULL,
+        language TEXT,
+        notice TEXT,
+        version INTEGER,
+        reference TEXT,                    -- keyed hash of the reference code
+        facet INTEGER NOT NULL
+    );
+    CREATE INDEX decisions_by_time ON decisions (time);
+    CREATE INDEX decisions_by_reference ON decisions (reference) WHERE reference IS NOT NULL;
+
+    CREATE TABLE facets (                  -- what events are looked for by: each combination that there is, once
+        facet INTEGER PRIMARY KEY,
+        kind TEXT NOT NULL,
+        line TEXT NOT NULL,                -- '' and 0 stand for none, here and below
+        outcome TEXT NOT NULL,
+        language TEXT NOT NULL,
+        notice TEXT NOT NULL,
+        version INTEGER NOT NULL,
+        purposes TEXT NOT NULL,            -- that were granted, each between spaces
+        UNIQUE (kind, line, outcome, language, notice, version, purposes)
+    );
+
+    CREATE TABLE clock_steps (             -- an event with an earlier time than the one before it
+        sequence INTEGER PRIMARY KEY
+    );
+
+    CREATE TABLE recordings (              -- granted and not erased
+        call_id TEXT PRIMARY KEY,
+        sequence INTEGER NOT NULL,
+        days INTEGER NOT NULL,
+        due TEXT                           -- when it has to be erased; none: its end is not in the log yet
+    );
+    CREATE INDEX recordings_by_due ON recordings (due);
+
+    CREATE TABLE asked (                   -- calls that are being asked
+        call_id TEXT PRIMARY KEY,
+        sequence INTEGER NOT NULL,
+        time TEXT NOT NULL,
+        line TEXT NOT NULL
+    );
+
+    CREATE TABLE counts (                  -- decisions of a day
+        day TEXT NOT NULL,
+        line TEXT NOT NULL,
+        outcome TEXT NOT NULL,
+        language TEXT NOT NULL,
+        notice TEXT NOT NULL,
+        version INTEGER NOT NULL,
+        purposes TEXT NOT NULL,
+        decisions INTEGER NOT NULL,
+        PRIMARY KEY (day, line, outcome, language, notice, version, purposes)
+    );
+"""
+
+_TWO_SQLITE: Final = """
+    CREATE TABLE facet_events (            -- where the events of a facet are
+        facet INTEGER NOT NULL,
+        sequence INTEGER NOT NULL,
+        PRIMARY KEY (facet, sequence)
+    ) WITHOUT ROWID;
+
+    CREATE TRIGGER pruned_events_are_not_looked_for AFTER DELETE ON events
+        BEGIN
+            DELETE FROM facet_events WHERE sequence = OLD.sequence AND facet IN (
+                SELECT facet FROM facets
+                WHERE kind = OLD.kind AND line = coalesce(OLD.line, '') AND outcome = coalesce(OLD.outcome, '')
+            );
+        END;
+    CREATE TRIGGER events_are_never_changed BEFORE UPDATE ON events
+        BEGIN SELECT RAISE(ABORT, 'the log is append-only'); END;
+    CREATE TRIGGER events_are_pruned_only BEFORE DELETE ON events
+        WHEN NOT EXISTS (SELECT 1 FROM pruned WHERE sequence = OLD.sequence)
+        BEGIN SELECT RAISE(ABORT, 'the log is append-only'); END;
+    CREATE TRIGGER checkpoints_are_never_changed BEFORE UPDATE ON checkpoints
+        BEGIN SELECT RAISE(ABORT, 'the log is append-only'); END;
+    CREATE TRIGGER checkpoints_are_never_deleted BEFORE DELETE ON checkpoints
+        BEGIN SELECT RAISE(ABORT, 'the log is append-only'); END;
+"""
+
+_TWO_POSTGRESQL: Final = """
+    CREATE TABLE facet_events (            -- where the events of a facet are
+        facet INTEGER NOT NULL,
+        sequence INTEGER NOT NULL,
+        PRIMARY KEY (facet, sequence)
+    );
+
+    CREATE FUNCTION append_only() RETURNS trigger LANGUAGE plpgsql AS $$
+        BEGIN RAISE EXCEPTION 'the log is append-only'; END
+    $$;
+    CREATE FUNCTION only_pruned() RETURNS trigger LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
+        BEGIN
+            IF NOT EXISTS (SELECT 1 FROM pruned WHERE sequence = OLD.sequence) THEN
+                RAISE EXCEPTION 'the log is append-only';
+            END IF;
+            RETURN OLD;
+        END
+    $$;
+    CREATE FUNCTION not_looked_for() RETURNS trigger LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
+        BEGIN
+            DELETE FROM facet_events WHERE sequence = OLD.sequence AND facet IN (
+                SELECT facet FROM facets
+                WHERE kind = OLD.kind AND line = coalesce(OLD.line, '') AND outcome = coalesce(OLD.outcome, '')
+            );
+            RETURN NULL;
+        END
+    $$;
+    CREATE TRIGGER pruned_events_are_not_looked_for AFTER DELETE ON events
+        FOR EACH ROW EXECUTE FUNCTION not_looked_for();
+    CREATE TRIGGER events_are_never_changed BEFORE UPDATE ON events
+        FOR EACH ROW EXECUTE FUNCTION append_only();
+    CREATE TRIGGER events_are_pruned_only BEFORE DELETE ON events
+        FOR EACH ROW EXECUTE FUNCTION only_pruned();
+    CREATE TRIGGER events_are_never_emptied BEFORE TRUNCATE ON events
+        FOR EACH STATEMENT EXECUTE FUNCTION append_only();
+    CREATE TRIGGER checkpoints_are_never_changed BEFORE UPDATE OR DELETE ON checkpoints
+        FOR EACH ROW EXECUTE FUNCTION append_only();
+    CREATE TRIGGER checkpoints_are_never_emptied BEFORE TRUNCATE ON checkpoints
+        FOR EACH STATEMENT EXECUTE FUNCTION append_only();
+"""
+
+
+
+def _chain_what_there_was(database: Database) -> None:
+    """Bring the events of a log without a chain into one, in their order and with their times."""
+    database.execute(
+        "INSERT INTO log VALUES (1, ?, 0, ?, ?, '', 0, '', '', 0, ?, ?)",
+        (secrets.token_hex(LOG_ID_BYTES), b"", FIRST_PREVIOUS, b"", FIRST_PREVIOUS),
+    )
+    chain = Chain(database)
+    chain.load()
+    carried = 0
+    if database.kind != "sqlite":
+        return  # there never was a log without a chain
+    rows = database.execute(
+        "SELECT time, kind, call_id, line, outcome, payload FROM events_unchained ORDER BY sequence"
+    )
+    for time, kind, call_id, line, outcome, raw in rows:
+        payload = json.loads(raw)
+        public, personal = split(payload)
+        index = decision_index(payload) if kind == "decision" else None
+        chain.append(Entry(kind, call_id, line, outcome, canonical(public), personal, index), time)
+        carried += 1
+    if carried:
+        details = {"schema": 1, "events": carried}
+        chain.append(Entry("log_migrated", None, None, None, canonical(details), None, None), chain.last_time)
+    chain.save()
+    database.execute("DROP TABLE events_unchained")
+
+
+MIGRATIONS: Final[tuple[Migration, ...]] = (
+    Migration("", after={"sqlite": _ONE_SQLITE}),  # before there was a chain, and PostgreSQL
+    Migration(
+        _TWO,
+        before={"sqlite": _TWO_BEFORE_SQLITE},
+        after={"sqlite": _TWO_SQLITE, "postgresql": _TWO_POSTGRESQL},
+        carry_over=_chain_what_there_was,
+    ),
 )
 
 
-def open_for_writing(path: Path) -> sqlite3.Connection:
-    """Open or create a log, bring it to the newest schema; every commit is flushed to disk.
-
-    The file is readable by its owner alone. Raises :class:`LedgerError` with a remedy.
-    """
-    try:
-        os.close(os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600))
-        connection = sqlite3.connect(
-            path, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False, cached_statements=32
-        )
-    except (OSError, sqlite3.Error) as error:
-        raise LedgerError(f"the log {path} cannot be opened ({error}); {_remedy(error)}") from None
-    try:
-        _check_identity(connection, path)
-        connection.execute("PRAGMA journal_mode=WAL")
-        connection.execute("PRAGMA synchronous=FULL")
-        connection.execute("BEGIN IMMEDIATE")
-        version = _version(connection)
-        for number, migration in enumerate(MIGRATIONS[version:], version + 1):
-            for statement in _statements(migration):
-                connection.execute(statement)
-            connection.execute(f"PRAGMA user_version={number}")
-            connection.execute(f"PRAGMA application_id={APPLICATION_ID}")
-        connection.execute("COMMIT")
-    except sqlite3.Error as error:
-        connection.close()
-        raise LedgerError(f"the log {path} cannot be written ({error}); {_remedy(error)}") from None
-    except LedgerError:
-        connection.close()
-        raise
-    return connection
+def migrate(database: Database) -> None:
+    """Bring the tables to the newest form, inside a transaction. Raises :class:`LedgerUnreadable` for a newer log."""
+    done = checked_version(database)
+    for number, migration in enumerate(MIGRATIONS[done:], done + 1):
+        for script in (migration.before.get(database.kind), migration.common, migration.after.get(database.kind)):
+            if script:
+                database.run(script)
+        if migration.carry_over is not None:
+            migration.carry_over(database)
+        database.set_version(number)
 
 
-def _remedy(error: Exception) -> str:
-    if isinstance(error, OSError) and error.errno == errno.ENOENT:
-        return "create its directory and give it to the service's user"
-    return "look for a full or read-only disk, and for the file's owner: it must be the service's user"
-
-
-def open_for_reading(path: Path) -> sqlite3.Connection:
-    """Open an existing log without writing to it. Raises :class:`LedgerUnreadable` with a remedy."""
-    if not path.is_file():
-        raise LedgerUnreadable(f"there is no log at {path}; it is created by the first: ivr-consent serve")
-    uri = f"{path.absolute().as_uri()}?mode=ro"
-    connection = sqlite3.connect(uri, uri=True, timeout=BUSY_TIMEOUT_S, isolation_level=None)
-    try:
-        _check_identity(connection, path)
-        if _version(connection) == 0:
-            raise LedgerUnreadable(f"{path} is empty; it is filled by the first: ivr-consent serve")
-    except LedgerError:
-        connection.close()
-        raise
-    except sqlite3.Error as error:
-        connection.close()
-        raise LedgerUnreadable(f"{path} cannot be read ({error}); is it a log of ivr-consent, and yours?") from None
-    return connection
-
-
-def _check_identity(connection: sqlite3.Connection, path: Path) -> None:
-    try:
-        (application,) = connection.execute("PRAGMA application_id").fetchone()
-        (tables,) = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
-    except sqlite3.DatabaseError as error:
-        raise LedgerUnreadable(f"{path} is not a log of ivr-consent ({error}); name another file") from None
-    if application != APPLICATION_ID and tables:
-        raise LedgerUnreadable(f"{path} is a database, but not a log of ivr-consent; name another file")
-    version = _version(connection)
+def checked_version(database: Database) -> int:
+    """The version of a database's tables. Raises :class:`LedgerUnreadable` for one that we do not know."""
+    version = database.version()
     if version > len(MIGRATIONS):
         raise LedgerUnreadable(
-            f"{path} was written by a newer ivr-consent (schema {version}, this one knows {len(MIGRATIONS)}); upgrade"
+            f"{database.name} was written by a newer ivr-consent (schema {version}, this one knows {len(MIGRATIONS)}); "
+            "upgrade"
         )
-
-
-def _version(connection: sqlite3.Connection) -> int:
-    (version,) = connection.execute("PRAGMA user_version").fetchone()
-    return int(version)
-
-
-def _statements(script: str) -> list[str]:
-    """Split a migration into statements (a trigger holds semicolons of its own)."""
-    statements, current = [], ""
-    for line in script.splitlines(keepends=True):
-        current += line
-        if sqlite3.complete_statement(current):
-            statements.append(current)
-            current = ""
-    return statements
+    return version

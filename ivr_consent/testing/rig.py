@@ -198,19 +198,34 @@ def cache_directory() -> Path:
 def fetch(version: Version, *, progress: Progress | None = None) -> Path:
     """Return the folder with the unpacked packages of an Asterisk; download about 80 MB the first time.
 
-    Any number of processes may call this at once: one works, the others wait. Interrupting leaves nothing
-    behind but a part of the archives, with which the next call goes on. Blocks (20 s to minutes): call it
-    through `asyncio.to_thread` in a coroutine. Raises `RigUnavailable`.
+    As :func:`fetch_packages`.
     """
-    home = cache_directory() / f"deb{version}"
+    return fetch_packages(f"deb{version}", _SUITES[version], _PACKAGES, progress=progress)
+
+
+def fetch_packages(
+    name: str,
+    suite: str,
+    packages: tuple[str, ...],
+    *,
+    unused: tuple[str, ...] = _UNUSED,
+    progress: Progress | None = None,
+) -> Path:
+    """Return the folder ``name`` of the cache, with Debian's ``packages`` and all that they depend on unpacked in it.
+
+    Packages whose names begin like one of ``unused`` are left out. Any number of processes may call this at once: one
+    works, the others wait. Interrupting leaves nothing behind but a part of the archives, with which the next call
+    goes on. Blocks (20 s to minutes): call it through `asyncio.to_thread` in a coroutine. Raises `RigUnavailable`.
+    """
+    home = cache_directory() / name
     if (home / ".ok").exists():
         return home / "root"
     say = progress or _silent
     try:
         home.parent.mkdir(parents=True, exist_ok=True)
-        with _locked(home.parent / f".lock{version}", say):
+        with _locked(home.parent / f".lock{name.removeprefix('deb')}", say):
             if not (home / ".ok").exists():
-                _build(version, home, say)
+                _build(suite, packages, unused, home, say)
     except OSError as error:
         raise RigUnavailable(f"cannot write {home.parent}: {error}") from error
     return home / "root"
@@ -247,7 +262,7 @@ def _architecture() -> tuple[str, str, str]:
     return _ARCHITECTURES[machine]
 
 
-def _build(version: Version, home: Path, say: Progress) -> None:
+def _build(suite: str, wanted: tuple[str, ...], unused: tuple[str, ...], home: Path, say: Progress) -> None:
     architecture, _, _ = _architecture()
     for tool in ("apt-get", "dpkg-deb", "tar"):
         if shutil.which(tool) is None:
@@ -255,31 +270,31 @@ def _build(version: Version, home: Path, say: Progress) -> None:
     sources = apt_sources()
     if not sources:
         raise RigUnavailable("no Debian archive (component main) is configured in /etc/apt")
-    packages = home.parent / "packages" / _SUITES[version]
+    packages = home.parent / "packages" / f"{suite}-{wanted[0]}"
     (packages / "partial").mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=f".fetch{version}-", dir=home.parent) as name:
+    with tempfile.TemporaryDirectory(prefix=f".fetch-{home.name}-", dir=home.parent) as name:
         work = Path(name)
         state = work / "apt"
         (state / "lists" / "partial").mkdir(parents=True)
         (state / "archives" / "partial").mkdir(parents=True)
         (state / "none").mkdir()
         (state / "status").touch()  # nothing is installed: so the whole closure is resolved
-        (state / "debian.sources").write_text(sources[0].stanza(_SUITES[version]), encoding="utf-8")
+        (state / "debian.sources").write_text(sources[0].stanza(suite), encoding="utf-8")
         apt = _apt_command(state, architecture)
-        say(f"reading the package lists of Debian {_SUITES[version]}")
+        say(f"reading the package lists of Debian {suite}")
         _run([*apt, "update"])
         # Asked with an empty archive folder, because apt leaves out of this list what is there already.
-        listed = _run([*apt, "install", "-y", "--print-uris", *_PACKAGES])
+        listed = _run([*apt, "install", "-y", "--print-uris", *wanted])
         archives = [packages / name for name in sorted(re.findall(r"^'\S+' (\S+\.deb) ", listed, re.M))]
         if not archives:
-            raise RigUnavailable(f"apt lists no packages for {_PACKAGES[0]}: {listed.strip()[-300:]}")
-        say(f"downloading Asterisk {version} and its libraries ({len(archives)} packages)")
-        _run([*apt, "-o", f"Dir::Cache::archives={packages}", "install", "-y", "--download-only", *_PACKAGES])
+            raise RigUnavailable(f"apt lists no packages for {wanted[0]}: {listed.strip()[-300:]}")
+        say(f"downloading {wanted[0]} and its libraries ({len(archives)} packages)")
+        _run([*apt, "-o", f"Dir::Cache::archives={packages}", "install", "-y", "--download-only", *wanted])
         say("unpacking")
         ready = work / "ready"
         (ready / "root").mkdir(parents=True)
         for archive in archives:
-            if not archive.name.startswith(_UNUSED):
+            if not archive.name.startswith(unused):
                 _unpack(archive, ready / "root")
         (ready / "versions.txt").write_text("".join(f"{a.name}\n" for a in archives), encoding="utf-8")
         (ready / ".ok").touch()
@@ -346,6 +361,21 @@ def _unpack(archive: Path, root: Path) -> None:
         raise RigUnavailable(f"cannot unpack {archive.name}: {result.stderr.decode(errors='replace')}")
 
 
+def own_loader(root: Path) -> tuple[Path, str]:
+    """The dynamic loader of an unpacked package folder, and what to give it as ``--library-path``."""
+    _, _, loader = _architecture()
+    folders = _library_folders(root)
+    found = next(path for path in (folder / loader for folder in folders) if path.exists())
+    return found, ":".join(map(str, folders))
+
+
+def _library_folders(root: Path) -> list[Path]:
+    # Debian 11 still splits /lib and /usr/lib; libasteriskpj lies directly in /usr/lib.
+    _, triplet, _ = _architecture()
+    folders = [root / "lib" / triplet, root / "usr/lib" / triplet, root / "usr/lib"]
+    return [folder for folder in folders if folder.is_dir()]
+
+
 # --- Configuration --------------------------------------------------------------------------------------
 
 
@@ -360,16 +390,11 @@ class _Tree:
 
     @classmethod
     def of(cls, root: Path) -> _Tree:
-        _, triplet, loader = _architecture()
-        # Debian 11 still splits /lib and /usr/lib; libasteriskpj lies directly in /usr/lib.
-        folders = [root / "lib" / triplet, root / "usr/lib" / triplet, root / "usr/lib"]
-        folders = [folder for folder in folders if folder.is_dir()]
+        folders = _library_folders(root)
         modules = [folder / "asterisk/modules" for folder in folders]
+        loader, libraries = own_loader(root)
         return cls(
-            root=root,
-            modules=next(path for path in modules if path.is_dir()),
-            loader=next(path for path in (folder / loader for folder in folders) if path.exists()),
-            libraries=":".join(map(str, folders)),
+            root=root, modules=next(path for path in modules if path.is_dir()), loader=loader, libraries=libraries
         )
 
     def asterisk(self, directory: Path, *arguments: str) -> list[str]:

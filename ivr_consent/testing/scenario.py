@@ -36,7 +36,7 @@ from typing import Annotated, Any, Final, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from ivr_consent.config import Line
-from ivr_consent.core.decision import Outcome
+from ivr_consent.core.decision import Outcome, Reference
 from ivr_consent.core.errors import ConfigurationError, Problem
 from ivr_consent.core.notice import IDENTIFIER
 from ivr_consent.core.steps import Destination
@@ -189,7 +189,8 @@ class Scenario(_Table):
     @property
     def portable(self) -> bool:
         """Whether a phone on a real switch can play it: nothing injected, every place one that can be heard."""
-        return not self.fail and all(action.step is None for action in self.does)
+        told = any((action.during or "").startswith("digit-") for action in self.does)  # whose code differs by call
+        return not self.fail and not told and all(action.step is None for action in self.does)
 
     def behaviour(self) -> Caller:
         """The caller, for the simulated switch."""
@@ -380,6 +381,10 @@ def observed(call: SimulatedCall) -> Observed:
     )
 
 
+REFERENCE: Final = Reference("1234567894", "simulated")
+"""What callers of scenarios are told on request."""
+
+
 def simulate(scenario: Scenario, ledger: DecisionLog) -> SimulatedCall:
     """Play a scenario on the simulated switch, with the shipped notice texts."""
     return run_call(
@@ -388,6 +393,7 @@ def simulate(scenario: Scenario, ledger: DecisionLog) -> SimulatedCall:
         scenario.behaviour(),
         ledger,
         tuple(fault.injection() for fault in scenario.fail),
+        REFERENCE,
     )
 
 

@@ -12,10 +12,12 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Final
 
+from ivr_consent.core.decision import Reference
 from ivr_consent.core.flow import Keys, Plan, SpokenNotice
 from ivr_consent.core.notice import ELEMENTS, RESULTS, text_sha256
 from ivr_consent.core.steps import Prompt
 from ivr_consent.language import Clues, Rules
+from ivr_consent.pseudonyms import Pseudonyms
 
 SAMPLES_PER_MS: Final = 8
 
@@ -26,13 +28,21 @@ class TinyLines:
 
     recordings: Path
     plans: Mapping[str, Plan]
-    pseudonym_key: bytes = field(default=b"k" * 32, repr=False)
+    pseudonyms: Pseudonyms = field(default_factory=Pseudonyms.of_nobody, repr=False)
     software: str = "ivr-consent test"
     configuration_sha256: str = text_sha256("tiny")
 
     def plan(self, line: str, clues: Clues) -> Plan | str:
         """The line's plan, or why it cannot be asked."""
         return self.plans.get(line, "unknown_line")
+
+    def subject(self, number: str | None) -> str | None:
+        """The caller's pseudonym, of this run alone."""
+        return self.pseudonyms.subject(number)
+
+    def reference(self, call_id: str) -> Reference:
+        """What the caller can name the consent by, of this run alone."""
+        return self.pseudonyms.reference(call_id)
 
     def damaged(self, line: str) -> bool:
         """Nothing is."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import shutil
 import signal
 import socket
@@ -31,7 +32,7 @@ def test_a_yes_is_played_as_text_and_logged(ready: Place) -> None:
     assert "01234567" not in result.stdout
     (call,) = run_json("--config", ready.config, "log", "list")[1]["calls"]
     assert call["decision"]["payload"]["call"]["switch"] == "simulated"
-    assert len(call["decision"]["payload"]["call"]["subject_ref"]) == 32
+    assert re.fullmatch(r"[0-9]{4}Q[1-4]-[0-9a-f]{32}", call["decision"]["payload"]["call"]["subject_ref"])
 
 
 def test_a_granted_call_is_closed_in_the_log(ready: Place) -> None:

@@ -13,11 +13,15 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, Any
 
 import pytest
 
+from ivr_consent.core.flow import failed_decision
+from ivr_consent.store.ledger import Ledger
+from ivr_consent.testing.plans import call_context
 from tests.cli.support import MORE, Place, fake_manager, run, run_json
 
 PATIENCE = 30.0  # seconds; a bound for what takes one, on a loaded machine too
@@ -149,12 +153,9 @@ def test_a_missing_key_is_told_and_not_made(site: Place) -> None:
 
 
 def test_a_clock_that_went_back(site: Place) -> None:
-    with sqlite3.connect(site.log) as connection:
-        connection.execute(
-            "INSERT INTO events (time, kind, call_id, line, outcome, payload) "
-            "VALUES ('2999-01-01T00:00:00+00:00', 'decision', 'a', 'support', 'failed', '{}')"
-        )
-    connection.close()
+    log = Ledger(site.log, clock=lambda: datetime(2999, 1, 1, tzinfo=UTC))
+    log.decide_now(failed_decision(call_context(), "unknown_line"))
+    log.close()
     assert found(site)[1]["clock"]["state"] == "problem"
 
 

@@ -25,6 +25,8 @@ WRITTEN = {
     "etc/manager.secret",
     "etc/ivr-consent.service",
     "state/decisions.db",
+    "state/decisions.key",
+    "state/decisions.pub",
     "asterisk/ivr-consent/manager_consent.conf",
     "asterisk/ivr-consent/extensions_consent.conf",
     "asterisk/ivr-consent/extensions_consent_lines.conf",
@@ -46,7 +48,7 @@ def test_writes_all_that_a_site_needs_and_the_loader_takes_it(place: Place) -> N
 
 def test_secrets_and_state_are_their_owners_alone(place: Place) -> None:
     """R15: nobody else on the machine reads keys, log or recordings."""
-    for name in ("etc/pseudonym.key", "etc/manager.secret", "state/decisions.db"):
+    for name in ("etc/pseudonym.key", "etc/manager.secret", "state/decisions.db", "state/decisions.key"):
         assert mode(place.root / name) == 0o600
     for name in ("state", "state/recordings", "state/audio"):
         assert mode(place.root / name) == 0o700
@@ -151,9 +153,10 @@ def test_a_lost_key_is_not_made_anew_beside_a_log(place: Place) -> None:
     (place.etc / "pseudonym.key").unlink()
     result = run(*place.init())
     assert result.exit_code == 0
-    assert "Restore it from its copy" in result.stdout
+    assert "Restore them from their copy" in result.stdout
     assert not (place.etc / "pseudonym.key").exists()
     place.log.unlink()
+    place.log.with_suffix(".pub").unlink()
     assert run(*place.init()).exit_code == 0
     assert (place.etc / "pseudonym.key").exists()
 
@@ -180,7 +183,12 @@ def test_the_service_is_watched_and_may_write_its_state_alone(place: Place) -> N
     assert f"RestartPreventExitStatus={Exit.CONFIGURATION.value}" in lines
     (writable,) = [line for line in lines if line.startswith("ReadWritePaths=")]
     state = place.state
-    assert writable.partition("=")[2].split() == [str(state), str(state / "audio"), str(state / "recordings")]
+    assert writable.partition("=")[2].split() == [
+        str(state),
+        str(state / "audio"),
+        str(state / "recordings"),
+        f"-{place.etc / 'pseudonym.key'}",
+    ]
     (start,) = [line for line in lines if line.startswith("ExecStart=")]
     assert start.endswith(f"--config {place.config} serve")
 

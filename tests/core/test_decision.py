@@ -56,7 +56,10 @@ def test_canonical_bytes_are_fixed() -> None:
         b'"manifest_sha256":"66","segments":[{"audio_sha256":"22",'
         b'"complete":true,"elements":[1,2],"id":"a","samples_played":8000,"samples_total":8000,'
         b'"text_sha256":"00","times":1}],"text_sha256":"33","times":1,"version":1},"outcome":"granted",'
-        b'"purposes_granted":["training"],"reason":"yes_key","recording_id":"' + b"a" * 32 + b'","repeats":0,'
+        b'"purposes_granted":["training"],"reason":"yes_key","recording_id":"'
+        + b"a"
+        * 32
+        + b'","reference_ref":null,"repeats":0,'
         b'"retention_days":30,"route":"recorded","schema":1}'
     )
 

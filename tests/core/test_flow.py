@@ -137,8 +137,8 @@ def test_the_confirmation_names_the_file(ledger: Ledger) -> None:
     """R9: what the switch said of the recorder is in the log before the caller is told."""
     done = call(ledger, ONE, press("1"))
     notes = [entry.step for entry in done.journal if isinstance(entry.step, Note)]
-    assert notes[0].kind == "recording_confirmed"
-    assert notes[0].details == {"handle": "0x1", "file": f"{decision(done).call.call_id}.raw"}
+    assert [note.kind for note in notes] == ["asked", "recording_confirmed", "routed"]
+    assert notes[1].details == {"handle": "0x1", "file": f"{decision(done).call.call_id}.raw"}
     assert done.destination is Destination.RECORDED
 
 

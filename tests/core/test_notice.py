@@ -14,8 +14,10 @@ from ivr_consent.config import Keys
 from ivr_consent.core.errors import NoticeError
 from ivr_consent.core.notice import (
     CHOICE,
+    DIGITS,
     ELEMENTS,
     PLACEHOLDERS,
+    REFERENCE,
     RESULTS,
     Notice,
     StudioTake,
@@ -237,10 +239,17 @@ def test_every_prompt_has_its_place() -> None:
     script, _ = compose(parsed, tuple(parsed.purposes), ALL_FACTS, several_languages=True)
     assert script is not None
     choice = [f"choice-{name}" for name in CHOICE]
-    assert set(parsed.places) == {segment.id for segment in script.segments()} | set(choice)
+    assert set(parsed.places) == {segment.id for segment in script.segments()} - set(DIGITS) | set(choice)
     for prompt in parsed.places:
         line = int(parsed.place(prompt).split(":")[1])
-        assert text.splitlines()[line - 1].split(" = ")[0] in ("text", "statement", "question", *CHOICE, *RESULTS)
+        assert text.splitlines()[line - 1].split(" = ")[0] in (
+            "text",
+            "statement",
+            "question",
+            *CHOICE,
+            *RESULTS,
+            REFERENCE,
+        )
     assert parsed.place("nothing") == "en.toml"
 
 

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ivr_consent.core.notice import CHOICE, ELEMENTS, PLACEHOLDERS, RESULTS
+from ivr_consent.core.notice import CHOICE, ELEMENTS, PLACEHOLDERS, REFERENCE, RESULTS
 from ivr_consent.core.notice_file import MAX_SEGMENTS, MAX_TEXT, parse_notice
 from ivr_consent.core.notice_schema import CHOICE_MEANINGS, RESULT_MEANINGS, schema
 
@@ -99,7 +99,7 @@ def test_it_names_every_element_placeholder_choice_and_result() -> None:
     assert all(meaning in elements["description"] for meaning in ELEMENTS.values())
     text = SCHEMA["properties"]["segments"]["items"]["properties"]["text"]
     assert all("{" + name + "}" in text["description"] for name in PLACEHOLDERS)
-    assert (tuple(CHOICE_MEANINGS), tuple(RESULT_MEANINGS)) == (CHOICE, RESULTS)
+    assert (tuple(CHOICE_MEANINGS), tuple(RESULT_MEANINGS)) == (CHOICE, (*RESULTS, REFERENCE))
 
 
 def test_every_key_is_described() -> None:

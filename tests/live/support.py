@@ -32,7 +32,7 @@ from ivr_consent.language import Clues
 from ivr_consent.pbx.asterisk.dialplan import render_include, render_lines
 from ivr_consent.pbx.asterisk.manager import Event, ManagerLink
 from ivr_consent.site import line_states, load_site
-from ivr_consent.store.ledger import CallRecord, LedgerReader
+from ivr_consent.store.reader import CallRecord, LedgerReader
 from ivr_consent.testing.eye import DirectoryWatch
 from ivr_consent.testing.phone import Call, Phone
 from ivr_consent.testing.rig import Instance, RigUnavailable, Version, skip_or_fail
@@ -234,7 +234,7 @@ class LiveCall:
     def created(self) -> list[str]:
         """Every file that came to be since this call began, but for those of other calls that were granted."""
         others = {
-            record.decision.call_id
+            record.call_id
             for record in self.site.records()
             if record.decision.outcome == "granted"
             and record.decision.payload["call"]["channel_uniqueid"] != self.uniqueid

@@ -50,7 +50,7 @@ async def test_a_hostile_caller_id_changes_nothing(here: Site, attack: str) -> N
         assert call.count("MixMonitor") == 0
     assert (record.decision.outcome, record.decision.payload["reason"]) == ("no_answer", "silence")
     assert not Path("/tmp/ivr-consent-owned").exists()
-    ours = [line for line in here.server.log.splitlines() if record.decision.call_id in line]
+    ours = [line for line in here.server.log.splitlines() if record.call_id in line]
     assert len(ours) == 1
     assert ours[0].startswith('{"')
     assert not any(word in here.server.log + str(record) for word in ("SHELL", "touch", "\x1b", "NNNN", "9999999999"))

@@ -19,7 +19,8 @@ import pytest
 
 from ivr_consent.pbx.asterisk.dialplan import render_include
 from ivr_consent.store import lifecycle
-from ivr_consent.store.ledger import CallRecord, Ledger, LedgerReader
+from ivr_consent.store.ledger import Ledger
+from ivr_consent.store.reader import CallRecord, LedgerReader
 from tests.live.support import DEADLINE_S, DIALPLAN, Site, until_log
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")

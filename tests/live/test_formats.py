@@ -18,7 +18,7 @@ from ivr_consent.core.decision import Outcome
 from ivr_consent.manifest import Manifest
 from ivr_consent.pbx.asterisk.manager import ManagerLink
 from ivr_consent.signing import verifier
-from ivr_consent.store.ledger import CallRecord
+from ivr_consent.store.reader import CallRecord
 from ivr_consent.versions import Versions
 from tests.live.support import DEADLINE_S, Site, site
 
@@ -60,7 +60,7 @@ async def decided(here: Site, line: str, before: set[str]) -> CallRecord:
     async with asyncio.timeout(CALL_S):
         while True:
             for record in here.records():
-                if record.decision.line == line and record.decision.call_id not in before:
+                if record.line == line and record.call_id not in before:
                     return record
             await asyncio.sleep(0.1)  # polling another process's log, with the deadline above
 
@@ -81,7 +81,7 @@ def samples_made(manifest: Manifest, form: str) -> dict[str, tuple[int, int]]:
 
 async def test_every_format_is_counted_as_the_manifest_has_it(codecs: Site) -> None:
     """R2, R22: a whole notice on a call of each codec; what was played is to the sample what was published."""
-    before = {record.decision.call_id for record in codecs.records()}
+    before = {record.call_id for record in codecs.records()}
     codecs.pbx.add_manager("caller", "caller", read="", write="originate")
     await codecs.pbx.cli("manager reload")
     link = ManagerLink("127.0.0.1", codecs.pbx.ami_port, "caller", "caller", events="off")

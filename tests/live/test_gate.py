@@ -29,7 +29,7 @@ async def test_yes_is_recorded_with_the_sides_apart(here: Site) -> None:
         await call.phone.hang_up()
         record = await call.record(kind="recording_ended")
     decision = record.decision.payload
-    assert record.decision.call_id == call.told["Call"]
+    assert record.call_id == call.told["Call"]
     assert record.route == "recorded"
     assert decision["outcome"] == "granted"
     assert decision["answers"][0]["timing"] == "manager"

@@ -12,7 +12,7 @@ from ivr_consent.core.flow import Plan
 from ivr_consent.language import Clues
 from ivr_consent.pbx.simulated.caller import Action, During, HangUp, InWindow, Press
 from ivr_consent.site import load_site
-from ivr_consent.store.ledger import CallRecord
+from ivr_consent.store.reader import CallRecord
 from ivr_consent.testing.scenario import Observed, Scenario, differences, load_directory
 from tests.live.conftest import SCENARIOS
 from tests.live.support import DEADLINE_S, LiveCall, Site, line_names
@@ -72,7 +72,7 @@ async def play(here: Site, scenario: Scenario) -> list[str]:
                 if revoked(call)
                 else "routed"
             )
-        files = [path for path in here.recordings.iterdir() if path.name.startswith(record.decision.call_id)]
+        files = [path for path in here.recordings.iterdir() if path.name.startswith(record.call_id)]
         outcome, reason = how_it_ended(call, record)
         seen = Observed(
             outcome=outcome,

@@ -14,7 +14,8 @@ from ivr_consent.core.errors import ConsentError
 from ivr_consent.core.flow import failed_decision
 from ivr_consent.core.steps import Granted, Logged
 from ivr_consent.store import lifecycle, recordings
-from ivr_consent.store.ledger import CallRecord, Ledger, LedgerReader
+from ivr_consent.store.ledger import Ledger
+from ivr_consent.store.reader import CallRecord
 from ivr_consent.testing.plans import call_context
 
 ID = "0123456789abcdef" * 2
@@ -59,7 +60,7 @@ def note(ledger: Ledger, kind: str) -> None:
 
 
 def record(ledger: Ledger) -> CallRecord:
-    with LedgerReader(ledger.path) as reader:
+    with ledger.reader() as reader:
         found = reader.call(ID)
     assert found is not None
     return found

@@ -26,6 +26,7 @@ from ivr_consent.pbx.asterisk.variables import CONFIGURATION_ARGUMENT
 from ivr_consent.site import Site, load_site
 from ivr_consent.store import lifecycle, recordings
 from ivr_consent.store.ledger import Ledger
+from ivr_consent.store.place import place_of
 
 CONFIGURATION: Final = Path("/etc/ivr-consent/ivr-consent.toml")
 """Read where neither the dialplan (``--config=PATH``) nor ``IVR_CONSENT_CONFIG`` names another."""
@@ -67,7 +68,7 @@ def _serve(agi: ScriptAGI) -> Summary:
     settings = config.load(_configuration(sys.argv[1:]))
     site = load_site(settings)
     recordings.prepare(site.recordings)
-    ledger = Ledger(settings.path(settings.log.path))
+    ledger = Ledger(place_of(settings))
     try:
         return _drive(agi, site, ledger)
     finally:

@@ -6,15 +6,13 @@ the log. The driver's answers to those are the ledger's own (``Granted``, ``Logg
 
 from __future__ import annotations
 
-import hashlib
-import hmac
 import re
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Protocol
 
-from ivr_consent.core.decision import CallContext
+from ivr_consent.core.decision import CallContext, Reference
 from ivr_consent.core.flow import Ending, Plan, consent_flow, refusal_flow
 from ivr_consent.core.steps import Decide, Failed, Granted, Logged, Note, Result, Step
 from ivr_consent.language import Clues, Rules
@@ -58,9 +56,12 @@ class Lines(Protocol):
         """Where the switch writes recordings."""
         ...
 
-    @property
-    def pseudonym_key(self) -> bytes:
-        """Key of :func:`pseudonym`."""
+    def subject(self, number: str | None) -> str | None:
+        """A caller's keyed pseudonym; ``None`` for a withheld number."""
+        ...
+
+    def reference(self, call_id: str) -> Reference:
+        """What the caller can name the consent by."""
         ...
 
     def plan(self, line: str, clues: Clues) -> Plan | str:
@@ -91,14 +92,6 @@ class Summary:
 
 Observer = Callable[[Step, Result | None], None]
 """Sees every step before it is done (with ``None``) and its result; for a terminal that shows the call."""
-
-
-def pseudonym(key: bytes, number: str | None) -> str | None:
-    """A caller as a keyed pseudonym: HMAC-SHA-256 of the number, 32 hexadecimal digits; ``None`` if withheld."""
-    digits = re.sub(r"[^0-9A-Za-z]", "", number or "", flags=re.ASCII)
-    if not any(character.isdigit() for character in digits):
-        return None  # "anonymous", "Restricted": nobody's number
-    return hmac.new(key, digits.lower().encode(), hashlib.sha256).hexdigest()[:32]
 
 
 def session(
@@ -155,10 +148,9 @@ def _gate(
     known = plan != "unknown_line"
     if plan == "no_language" and channel.ended:
         plan = channel.why_ended()  # a clue may be missing because the switch was gone before it could tell
-    subject = pseudonym(lines.pseudonym_key, caller)
-    call = _context(environment, lines, call_id, asked_for if known else UNKNOWN_LINE, subject)
+    call = _context(environment, lines, call_id, asked_for if known else UNKNOWN_LINE, lines.subject(caller))
     yield from channel.announce(call_id)
-    flow = refusal_flow(call, plan) if isinstance(plan, str) else consent_flow(plan, call)
+    flow = refusal_flow(call, plan) if isinstance(plan, str) else consent_flow(plan, call, lines.reference(call_id))
     ending = yield from _conduct(flow, channel, observe)
     return _summary(call, ending)
 

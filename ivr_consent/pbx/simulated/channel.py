@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Final, Protocol
 
-from ivr_consent.core.decision import CallContext, Decision, Grant, Outcome
+from ivr_consent.core.decision import CallContext, Decision, Grant, Outcome, Reference
 from ivr_consent.core.flow import Ending, Plan, consent_flow, refusal_flow
 from ivr_consent.core.steps import (
     Answer,
@@ -359,11 +359,16 @@ class SimulatedChannel:
 
 
 def run_call(
-    plan: Plan | str, call: CallContext, caller: Caller, ledger: DecisionLog, injections: tuple[Injection, ...] = ()
+    plan: Plan | str,
+    call: CallContext,
+    caller: Caller,
+    ledger: DecisionLog,
+    injections: tuple[Injection, ...] = (),
+    reference: Reference | None = None,
 ) -> SimulatedCall:
     """One whole call. A text instead of a plan is the reason why the line cannot be asked on."""
     channel = SimulatedChannel(None if isinstance(plan, str) else plan, caller, ledger, injections)
-    flow = refusal_flow(call, plan) if isinstance(plan, str) else consent_flow(plan, call)
+    flow = refusal_flow(call, plan) if isinstance(plan, str) else consent_flow(plan, call, reference)
     journal: list[Entry] = []
     result: Result | None = None
     while len(journal) < MAX_STEPS:

@@ -21,7 +21,7 @@ from ivr_consent.core.steps import Record, Result, Step
 from ivr_consent.pbx.asterisk import server as server_module
 from ivr_consent.pbx.asterisk.server import Presses, Server
 from ivr_consent.service import Service
-from ivr_consent.store.ledger import Ledger, LedgerReader, Ticket, Written
+from ivr_consent.store.ledger import Ledger, Ticket, Written
 from ivr_consent.testing.fake_asterisk import VERSION_16, FakeAsterisk, FakeCall, environment
 from ivr_consent.testing.tiny import TinyLines, tiny_plan
 
@@ -40,24 +40,22 @@ class Gate:
 
     def kinds(self, call: FakeCall) -> list[str]:
         """Kinds of a call's events in the log, the decision first with its outcome."""
-        with LedgerReader(self.ledger.path) as reader:
+        with self.ledger.reader() as reader:
             record = reader.call(call.call_id) if call.call_id else None
         if record is None:
             return []
         return [f"decision {record.decision.outcome}", *(event.kind for event in record.later)]
 
     def payload(self, call: FakeCall) -> dict[str, Any]:
-        with LedgerReader(self.ledger.path) as reader:
+        with self.ledger.reader() as reader:
             record = reader.call(call.call_id)
         assert record is not None
         return dict(record.decision.payload)
 
     def decisions(self) -> list[tuple[str, str | None, str]]:
         """Line, outcome and reason of every decision, newest first."""
-        with LedgerReader(self.ledger.path) as reader:
-            return [
-                (call.decision.line, call.decision.outcome, call.decision.payload["reason"]) for call in reader.calls()
-            ]
+        with self.ledger.reader() as reader:
+            return [(call.line, call.decision.outcome, call.decision.payload["reason"]) for call in reader.calls()]
 
     def recordings(self) -> list[str]:
         return sorted(path.name for path in self.lines.recordings.iterdir())
@@ -399,7 +397,7 @@ async def test_a_wrong_echo_ends_the_session_before_anything_is_believed(tmp_pat
         writer.close()
         await gate.quiet()
         await until(lambda: gate.decisions() == [("-", "failed", "echo_wrong")])
-        with LedgerReader(gate.ledger.path) as log:
+        with gate.ledger.reader() as log:
             assert [record.decision.payload["call"]["subject_ref"] for record in log.calls()] == [None]
 
 
@@ -574,7 +572,7 @@ async def test_a_port_in_use_is_told_with_a_remedy(tmp_path: Path) -> None:
 class RefusingLedger(Ledger):
     """A disk that refuses from now on."""
 
-    def _insert(self, ticket: Ticket, time: str) -> None:
+    def _append(self, ticket: Ticket, time: str) -> None:
         raise sqlite3.OperationalError("disk I/O error")
 
 
@@ -679,7 +677,7 @@ async def test_one_line_of_log_a_call_without_personal_data(tmp_path: Path) -> N
         assert all(entry["event"] == "call" and entry["line"] == "support" and entry["logged"] for entry in logs)
         assert NUMBER not in str(logs)
         assert "Agnete" not in str(logs)
-        raw = gate.ledger.path.read_bytes() + Path(f"{gate.ledger.path}-wal").read_bytes()
+        raw = gate.ledger.place.path.read_bytes() + Path(f"{gate.ledger.place.path}-wal").read_bytes()
         assert NUMBER.encode() not in raw
         assert b"Agnete" not in raw
 

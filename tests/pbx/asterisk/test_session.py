@@ -16,6 +16,7 @@ from ivr_consent.core.steps import Decide, Logged
 from ivr_consent.pbx.asterisk import channel as ch
 from ivr_consent.pbx.asterisk.session import Summary, session
 from ivr_consent.pbx.asterisk.wire import Environment, Reply, Wire
+from ivr_consent.pseudonyms import Pseudonyms
 from ivr_consent.site import LineState, Site
 from ivr_consent.testing.fake_asterisk import environment
 from ivr_consent.testing.plans import short_plan
@@ -46,7 +47,7 @@ def site(rules: str) -> Site:
     return Site(
         settings=settings,
         states=MappingProxyType({"support": state}),
-        pseudonym_key=b"k" * 32,
+        pseudonyms=Pseudonyms.of_nobody(),
         recordings=Path("/recordings"),
         software="ivr-consent test",
         configuration_sha256="0" * 64,

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from ivr_consent.store.ledger import Ledger, LedgerReader
+from ivr_consent.store.ledger import Ledger
 from ivr_consent.testing.scenario import Scenario, check, load_directory
 
 SCENARIOS = load_directory(Path(__file__).parents[2] / "scenarios")
@@ -25,7 +25,7 @@ def test_scenario(scenario: Scenario, ledger: Ledger) -> None:
     """R1, R3, R5, R6, R7: the call ends as the file says, also in the log, and silence never records."""
     call = check(scenario, ledger)
     if call.decisions and not scenario.fail:
-        with LedgerReader(ledger.path) as reader:
+        with ledger.reader() as reader:
             record = reader.call(call.decisions[0].call.call_id)
         assert record is not None
         assert record.route == call.destination.value

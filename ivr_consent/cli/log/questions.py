@@ -1,4 +1,4 @@
-"""``ivr-consent log``: read the decisions."""
+"""``ivr-consent log list``, ``show``: questions to the log."""
 
 from __future__ import annotations
 
@@ -13,16 +13,13 @@ from ivr_consent.core.decision import Outcome
 from ivr_consent.core.errors import ConsentError
 
 if TYPE_CHECKING:
-    from ivr_consent.store.ledger import CallRecord, LedgerReader, LoggedEvent
-
-app = typer.Typer(help="Read the log of decisions.", no_args_is_help=True)
+    from ivr_consent.store.reader import CallRecord, LedgerReader, LoggedEvent
 
 _STYLES = {outcome.value: "green" if outcome is Outcome.GRANTED else "yellow" for outcome in Outcome} | {
     Outcome.FAILED.value: "red"
 }
 
 
-@app.command("list")
 def list_(
     context: typer.Context,
     limit: Annotated[int, typer.Option(min=1, max=100_000, help="At most so many, the newest first.")] = 50,
@@ -49,7 +46,6 @@ def list_(
     print_table(columns, rows, styles=_STYLES)
 
 
-@app.command()
 def show(
     context: typer.Context,
     call: Annotated[str, typer.Argument(metavar="ID", help="The call's id, or the beginning of it.")],
@@ -67,10 +63,11 @@ def show(
 
 
 def _reader(context: typer.Context) -> LedgerReader:
-    from ivr_consent.store.ledger import LedgerReader
+    from ivr_consent.store.place import place_of
+    from ivr_consent.store.reader import LedgerReader
 
     settings = of(context).settings()
-    return LedgerReader(settings.path(settings.log.path))
+    return LedgerReader(place_of(settings))
 
 
 # --- one record ----------------------------------------------------------------------------------------------------
@@ -102,9 +99,9 @@ def _row(record: CallRecord) -> tuple[str, ...]:
     decision = record.decision
     payload = _table(decision.payload)
     return (
-        decision.call_id[:12],
+        record.call_id[:12],
         _time(decision.time),
-        decision.line,
+        record.line,
         decision.outcome or "-",
         str(payload.get("reason", "-")),
         record.route,

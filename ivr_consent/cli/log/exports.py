@@ -1,0 +1,282 @@
+"""``ivr-consent log export``, ``report``: the log for others."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import pwd
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Final
+
+import typer
+
+from ivr_consent.cli.terminal import Json, of, print_json, say
+from ivr_consent.core.decision import Outcome
+from ivr_consent.core.errors import ConsentError, LedgerError
+from ivr_consent.exports.forms import Format
+
+if TYPE_CHECKING:
+    from ivr_consent.config import Settings
+    from ivr_consent.exports.calls import Calls, Selection
+    from ivr_consent.exports.formats import Sources, Tally
+    from ivr_consent.exports.output import Output
+    from ivr_consent.signing import Signer
+    from ivr_consent.store.place import Place
+
+DATES: Final = ["%Y-%m-%d", "%Y-%m-%dT%H:%M", "%Y-%m-%dT%H:%M:%S"]
+ANNOUNCE_S: Final = 10.0
+"""How long an export waits for its event to be on disk: nobody is on the telephone."""
+
+Line = Annotated[str | None, typer.Option(help="Only this line.")]
+Since = Annotated[datetime | None, typer.Option(formats=DATES, help="Only from then on, UTC.")]
+Until = Annotated[datetime | None, typer.Option(formats=DATES, help="Only before then, UTC.")]
+Force = Annotated[bool, typer.Option("--force", help="Replace the file if it is there.")]
+
+
+@dataclass(frozen=True, slots=True)
+class _Wish:
+    """What was asked for on the command line."""
+
+    form: Format
+    out: Path
+    chosen: Selection
+    sign: bool
+    excel: bool
+    receipt: bool
+    force: bool
+
+
+def export(
+    context: typer.Context,
+    form: Annotated[
+        Format,
+        typer.Option(
+            "--format",
+            help="jsonl: the events with their proofs; csv: a table of decisions; 27560: consent records of "
+            "ISO/IEC TS 27560 (JSON-LD); vcon: conversation containers of the IETF.",
+        ),
+    ],
+    out: Annotated[Path, typer.Option(metavar="FILE", help="Where to; - is standard output.")] = Path("-"),
+    line: Line = None,
+    outcome: Annotated[Outcome | None, typer.Option(help="Only this outcome.")] = None,
+    since: Since = None,
+    until: Until = None,
+    call: Annotated[str | None, typer.Option(metavar="ID", help="Only this call, by its id or its beginning.")] = None,
+    sign: Annotated[bool, typer.Option("--sign", help="Sign it with the key that signs notices.")] = False,
+    excel: Annotated[bool, typer.Option("--excel", help="csv: mark it as UTF-8 for spreadsheet programs.")] = False,
+    receipt: Annotated[bool, typer.Option("--receipt", help="27560 of one call: as a receipt for its caller.")] = False,
+    force: Force = False,
+    json: Json = False,
+) -> None:
+    """Export decisions for others. The export is an event of the log itself."""
+    from ivr_consent.exports.calls import Selection
+    from ivr_consent.exports.output import STANDARD_OUTPUT, check
+
+    if json and out == STANDARD_OUTPUT:
+        raise typer.BadParameter("--json tells of the export on standard output; name a file with --out")
+    if sign and out == STANDARD_OUTPUT and form is not Format.VCON:
+        raise typer.BadParameter("the signature is a file beside the export; name one with --out")
+    if excel and form is not Format.CSV:
+        raise typer.BadParameter("--excel is for --format csv")
+    if receipt and (form is not Format.RECORDS or call is None):
+        raise typer.BadParameter("--receipt is for --format 27560 with --call")
+    chosen = Selection(line, outcome.value if outcome else None, _utc(since), _utc(until), call)
+    settings = of(context).settings()
+    check(out, force=force)
+    _export(settings, _Wish(form, out, chosen, sign, excel, receipt, force), as_json=json)
+
+
+def _utc(time: datetime | None) -> str | None:
+    return time.replace(tzinfo=UTC).isoformat(timespec="milliseconds") if time is not None else None
+
+
+def _export(settings: Settings, wish: _Wish, *, as_json: bool) -> None:
+    from ivr_consent.exports.calls import Calls
+    from ivr_consent.exports.output import STANDARD_OUTPUT, opened
+    from ivr_consent.signing import signer
+    from ivr_consent.store.place import place_of
+
+    place = place_of(settings)
+    by = signer(settings.path(settings.prompts.signing_key_file)) if wish.sign else None
+    with Calls(place) as calls:
+        chosen = _resolved(calls, wish.chosen)
+        number = calls.count(chosen)
+        announce(place, wish, chosen, number)
+        with opened(wish.out, force=wish.force) as output, _progress(calls.size) as told:
+            tally = _write(settings, wish, chosen, calls, by, output, told)
+        signature = _signature(wish, by, output, tally, calls)
+        pruned = calls.pruned()
+    result = {
+        "ok": True,
+        "format": wish.form.value,
+        "file": str(wish.out),
+        "calls": tally.calls,
+        "documents": tally.documents,
+        "bytes": output.size,
+        "sha256": output.sha256,
+        "signature": str(signature) if signature is not None else None,
+        "pruned_events": pruned,
+    }
+    if as_json:
+        print_json(result)
+        return
+    to_file = wish.out != STANDARD_OUTPUT
+    documents = "" if tally.documents == tally.calls else f", {tally.documents} documents"
+    say(f"{tally.calls} call(s){documents}{f' written to {wish.out}' if to_file else ''}", error=not to_file)
+    if pruned:
+        say(f"{pruned} older event(s) are not in it: their time in the log was over", error=not to_file)
+    if signature is not None:
+        say(f"signed: {signature}")
+
+
+def _resolved(calls: Calls, chosen: Selection) -> Selection:
+    """The same, with the whole id of a call that was given by its beginning."""
+    import dataclasses
+
+    return chosen if chosen.call is None else dataclasses.replace(chosen, call=calls.find(chosen.call.lower()))
+
+
+def _write(
+    settings: Settings,
+    wish: _Wish,
+    chosen: Selection,
+    calls: Calls,
+    by: Signer | None,
+    output: Output,
+    told: Callable[[int], None],
+) -> Tally:
+    from ivr_consent.exports import formats
+    from ivr_consent.exports.facts import Facts, facts_of
+    from ivr_consent.exports.jws import signatory
+    from ivr_consent.exports.published import Published
+    from ivr_consent.exports.records import Setting
+
+    def facts() -> Iterator[Facts]:
+        for call in calls.stream(chosen):
+            yield facts_of(call)
+            told(call.decision.sequence)
+
+    tally = formats.Tally()
+    sources = formats.Sources(Published(settings).told, calls.checkpoint_over)
+    now = datetime.now(UTC)
+    if wish.form is Format.CSV:
+        pieces = formats.csv_pieces(facts(), tally, excel=wish.excel)
+    elif wish.form is Format.VCON:
+        certificates = settings.exports.certificate_file
+        path = settings.path(certificates) if certificates is not None else None
+        who = signatory(by, path, now) if by is not None else None
+        pieces = formats.vcon_pieces(facts(), tally, sources, now, who)
+    else:
+        given = settings.exports
+        setting = Setting(given.jurisdiction, given.controller_address, given.storage_country)
+        if chosen.call is None:
+            pieces = formats.record_pieces(facts(), tally, sources, setting)
+        else:
+            pieces = _one_record(facts(), tally, sources, setting, now if wish.receipt else None)
+    for piece in pieces:
+        output.write(piece)
+    return tally
+
+
+def _one_record(
+    calls: Iterator[Any], tally: Tally, sources: Sources, setting: Any, created: datetime | None
+) -> Iterator[bytes]:
+    from ivr_consent.exports.formats import record_document
+
+    call = next(calls, None)
+    if call is None:
+        raise ConsentError("the call's decision is not in the log any more: its time there was over")
+    if not call.purposes():
+        raise ConsentError(
+            f"call {call.call_id} was not asked for any purpose ({call.reason}): there is no consent to be recorded; "
+            "see: ivr-consent log show"
+        )
+    return record_document(call, tally, sources, setting, created)
+
+
+# --- what is said of it ----------------------------------------------------------------------------------------------
+
+
+def announce(place: Place, wish: _Wish, chosen: Selection, number: int) -> None:
+    """Write into the log what is exported, for whom. Raises :class:`LedgerError`, and nothing may be exported then."""
+    from ivr_consent.core.steps import Logged
+    from ivr_consent.exports.text import plain
+    from ivr_consent.store.ledger import Ledger
+
+    details = {
+        "format": wish.form.value,
+        "filter": {name: plain(value, 100) for name, value in chosen.plain().items()},
+        "calls": number,
+        "signed": wish.sign,
+        "by": user_name(),
+    }
+    ledger = Ledger(place)
+    try:
+        written = ledger.tell_now("exported", details, timeout=ANNOUNCE_S)
+    finally:
+        ledger.close()
+    if not (isinstance(written, Logged) and written.durable):
+        raise LedgerError(
+            "nothing was exported: an export has to be an event of the log, and the log cannot be written; make room, "
+            "or run this as the service's user"
+        )
+
+
+def user_name() -> str:
+    """Who runs this, by the name of the system; the name that was logged in with where that is another one."""
+
+    def name(number: int) -> str:
+        try:
+            return pwd.getpwuid(number).pw_name
+        except KeyError:
+            return str(number)
+
+    own = name(os.getuid())
+    with contextlib.suppress(OSError, ValueError):
+        login = int(Path("/proc/self/loginuid").read_text())
+        if login not in (os.getuid(), 2**32 - 1):
+            return f"{own} ({name(login)})"
+    return own
+
+
+@contextlib.contextmanager
+def _progress(size: int) -> Iterator[Callable[[int], None]]:
+    """Tells how far the log has been read, where somebody looks."""
+    if not sys.stderr.isatty():
+        yield lambda _: None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("reading the log"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("", total=size)
+        yield lambda sequence: bar.update(task, completed=sequence)
+
+
+def _signature(wish: _Wish, by: Signer | None, output: Output, tally: Tally, calls: Calls) -> Path | None:
+    """A file beside the export: a signed line with its digest. A vCon is signed in itself."""
+    from ivr_consent.exports.output import opened
+    from ivr_consent.exports.text import printable
+    from ivr_consent.signing import sealed
+
+    if by is None or wish.form is Format.VCON:
+        return None
+    path = wish.out.with_name(f"{wish.out.name}.sig")
+    statement = {
+        "file": printable(wish.out.name),
+        "format": wish.form.value,
+        "sha256": output.sha256,
+        "bytes": output.size,
+        "calls": tally.calls,
+        "log": calls.log_id,
+        "events": calls.size,
+        "time": datetime.now(UTC).isoformat(timespec="milliseconds"),
+    }
+    with opened(path, force=True) as file:
+        file.write(sealed(statement, by))
+    return path

@@ -1,0 +1,1 @@
+"""The log for others: tables, consent records, vCons, and a report for who oversees."""

@@ -1,0 +1,325 @@
+"""A database as the log uses it: statements with ``?``, explicit transactions, the same words for every kind."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import random
+import sqlite3
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, Final, Protocol
+
+from ivr_consent.core.errors import LedgerError, LedgerUnreadable
+from ivr_consent.store.files import flush_folder, give_to_owner_of_folder
+
+APPLICATION_ID: Final = 0x49564343  # "IVCC" in the SQLite header: a file without it is not a log of ours
+
+BUSY_TIMEOUT_S: Final = 2.0
+"""How long one writer waits for another (the classic AGI script writes the same log); a caller waits with it."""
+
+BUSY_PAUSE_S: Final = (0.0005, 0.002)
+"""Between two looks whether the other writer is done: from, to."""
+
+MAX_VALUE_BYTES: Final = 4 << 20
+"""The largest text or blob that a reader takes out of a file: a payload has a few thousand bytes."""
+
+CACHE_KIB: Final = 16_384
+"""Pages that SQLite keeps in memory, KiB: the keys of calls are random, and their index is what a long log grows by."""
+
+
+class Cursor(Protocol):
+    """What a statement returns: its rows, one after the other."""
+
+    @property
+    def rowcount(self) -> int:
+        """How many rows the statement changed."""
+        ...
+
+    def __iter__(self) -> Iterator[tuple[Any, ...]]: ...
+
+    def fetchone(self) -> tuple[Any, ...] | None:
+        """The next row, or ``None``."""
+        ...
+
+    def fetchall(self) -> list[tuple[Any, ...]]:
+        """All rows that are left."""
+        ...
+
+
+class Database(Protocol):
+    """One connection. Outside of :meth:`begin` and :meth:`commit` each statement stands for itself."""
+
+    errors: type[Exception]
+    """What its driver raises, the base of it."""
+
+    kind: str
+    """``sqlite`` or ``postgresql``."""
+
+    name: str
+    """Where it is, for messages; without passwords."""
+
+    def execute(self, statement: str, values: Sequence[Any] = ()) -> Cursor:
+        """Run one statement; ``?`` stands for each value."""
+        ...
+
+    def begin(self) -> None:
+        """Begin a transaction as the only writer; waits for another one, at most :data:`BUSY_TIMEOUT_S`."""
+        ...
+
+    def commit(self) -> None:
+        """End the transaction; when this returns, all of it is on disk."""
+        ...
+
+    def rollback(self) -> None:
+        """Give the transaction up, where there is one; raises nothing."""
+        ...
+
+    def version(self) -> int:
+        """Number of the last migration that was applied; 0 for an empty database."""
+        ...
+
+    def set_version(self, number: int) -> None:
+        """Say that the tables are as migration ``number`` leaves them; inside a transaction."""
+        ...
+
+    def run(self, migration: str) -> None:
+        """Run the statements of a migration, inside a transaction."""
+        ...
+
+    def forget_erased(self) -> None:
+        """Let nothing of deleted rows be left in the files, as far as the database can."""
+        ...
+
+    def settle(self) -> None:
+        """Bring to disk, for certain, all that was committed before: asked of a new connection before its first commit.
+
+        An error of the disk leaves open what of it is there.
+        """
+        ...
+
+    def in_place(self) -> bool:
+        """Whether what was just committed is where it will be looked for: nobody has moved the log away."""
+        ...
+
+    def alive(self) -> bool:
+        """Whether the connection is still there, as far as is known without asking; before a transaction."""
+        ...
+
+    def must_reopen(self, error: Exception) -> bool:
+        """Whether the connection is of no more use after this error."""
+        ...
+
+    def close(self) -> None:
+        """Close the connection."""
+        ...
+
+
+class SqliteDatabase:
+    """An SQLite file."""
+
+    kind = "sqlite"
+    errors: type[Exception] = sqlite3.Error
+
+    def __init__(self, connection: sqlite3.Connection, path: Path) -> None:
+        self._connection = connection
+        self._files = _identities(path)
+        self.path = path
+        self.name = str(path)
+        self.execute = connection.execute  # bound once: it is called several times for every event
+
+    execute: Any
+
+    def begin(self) -> None:
+        # SQLite itself looks again after up to 100 ms, and hardly ever finds a busy writer between two commits.
+        until = time.monotonic() + BUSY_TIMEOUT_S
+        while True:
+            try:
+                self._connection.execute("BEGIN IMMEDIATE")
+            except sqlite3.OperationalError as error:
+                if not _is(error, *_BUSY) or time.monotonic() > until:
+                    raise
+                time.sleep(random.uniform(*BUSY_PAUSE_S))  # noqa: S311 - not a secret: two that wait need not meet
+            else:
+                return
+
+    def commit(self) -> None:
+        self._connection.execute("COMMIT")
+
+    def rollback(self) -> None:
+        if self._connection.in_transaction:
+            with contextlib.suppress(sqlite3.Error):  # the disk refuses even that: the next BEGIN says so again
+                self._connection.execute("ROLLBACK")
+
+    def version(self) -> int:
+        (version,) = self._connection.execute("PRAGMA user_version").fetchone()
+        return int(version)
+
+    def set_version(self, number: int) -> None:
+        self._connection.execute(f"PRAGMA user_version={number:d}")
+        self._connection.execute(f"PRAGMA application_id={APPLICATION_ID:d}")
+
+    def run(self, migration: str) -> None:
+        for statement in statements(migration):
+            self._connection.execute(statement)
+
+    def forget_erased(self) -> None:
+        # Deleted rows are overwritten (secure_delete), but the write-ahead log may still hold them.
+        self._connection.execute(f"PRAGMA busy_timeout={BUSY_TIMEOUT_S * 1000:.0f}")
+        try:
+            self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        finally:
+            self._connection.execute("PRAGMA busy_timeout=0")
+
+    def settle(self) -> None:
+        # After a failed flush the kernel takes the pages of the write-ahead log for written; the next flush succeeds
+        # without them. Copied into the database they are new pages, which are flushed for certain or fail again. A
+        # reader of long ago may hold this up; then there is what SQLite guarantees, and nobody waits for the reader.
+        self._connection.execute("PRAGMA wal_checkpoint(PASSIVE)")
+
+    def in_place(self) -> bool:
+        return _identities(self.path) == self._files
+
+    def alive(self) -> bool:
+        return True
+
+    def must_reopen(self, error: Exception) -> bool:
+        # A full disk leaves nothing behind that a rollback does not take back.
+        return not isinstance(error, sqlite3.Error) or not _is(error, *_BUSY, sqlite3.SQLITE_FULL)
+
+    def close(self) -> None:
+        self._connection.close()
+
+
+def open_for_writing(path: Path) -> SqliteDatabase:
+    """Open or create a file; every commit is flushed to disk. It is readable by its owner alone.
+
+    Raises :class:`LedgerError` with a remedy.
+    """
+    try:
+        _create(path)
+        connection = sqlite3.connect(
+            path, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False, cached_statements=64
+        )
+    except (OSError, sqlite3.Error) as error:
+        raise cannot_write(str(path), error) from None
+    try:
+        _check_identity(connection, path)
+        connection.execute("PRAGMA synchronous=FULL")
+        connection.execute("PRAGMA journal_mode=WAL")
+        connection.execute("PRAGMA secure_delete=ON")
+        connection.execute(f"PRAGMA cache_size=-{CACHE_KIB:d}")
+        connection.execute("SELECT count(*) FROM sqlite_master")  # now its three files are there
+        connection.execute("PRAGMA busy_timeout=0")  # begin() waits
+        return SqliteDatabase(connection, path)
+    except (OSError, sqlite3.Error) as error:
+        connection.close()
+        raise cannot_write(str(path), error) from None
+    except LedgerError:
+        connection.close()
+        raise
+
+
+def _create(path: Path) -> None:
+    """Make an empty file where there is none; its name is on disk before anything is written into it.
+
+    One that is there is not opened: closing it would take away every lock that this process has on it.
+    """
+    try:
+        descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600)
+    except FileExistsError:
+        if not os.access(path, os.W_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path)) from None
+        return
+    try:
+        give_to_owner_of_folder(descriptor, path.parent)
+    finally:
+        os.close(descriptor)
+    flush_folder(path.parent)
+
+
+def _identities(path: Path) -> tuple[tuple[int, int], ...] | None:
+    """Which files the log, its write-ahead log and the index of that are; ``None`` where one is missing."""
+    try:
+        found = [os.stat(f"{path}{suffix}") for suffix in ("", "-wal", "-shm")]  # noqa: PTH116 - after every commit
+    except OSError:
+        return None
+    return tuple((status.st_dev, status.st_ino) for status in found)
+
+
+_BUSY: Final = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
+
+
+def _is(error: sqlite3.Error, *codes: int) -> bool:
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF in codes
+
+
+def cannot_write(name: str, error: Exception) -> LedgerError:
+    """The error of a log that cannot be written, with its remedy."""
+    if isinstance(error, OSError) and error.errno == errno.ENOENT:
+        remedy = "create its directory and give it to the service's user"
+    else:
+        remedy = "look for a full or read-only disk, and for the file's owner: it must be the service's user"
+    return LedgerError(f"the log {name} cannot be written ({error}); {remedy}")
+
+
+def open_for_reading(path: Path) -> SqliteDatabase:
+    """Open an existing file without writing to it. Raises :class:`LedgerUnreadable` with a remedy."""
+    if not path.is_file():
+        raise LedgerUnreadable(f"there is no log at {path}; it is created by the first: ivr-consent serve")
+    uri = f"{path.absolute().as_uri()}?mode=ro"
+    try:
+        connection = sqlite3.connect(
+            uri, uri=True, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False
+        )
+    except sqlite3.Error as error:
+        raise cannot_read(str(path), error) from None
+    try:
+        connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, MAX_VALUE_BYTES)
+        connection.execute("PRAGMA trusted_schema=OFF")
+        _check_identity(connection, path)
+        _check_tables(connection, path)
+    except sqlite3.Error as error:
+        connection.close()
+        raise cannot_read(str(path), error) from None
+    except LedgerError:
+        connection.close()
+        raise
+    return SqliteDatabase(connection, path)
+
+
+def cannot_read(name: str, error: Exception) -> LedgerUnreadable:
+    """The error of a log that cannot be read, with its remedy."""
+    return LedgerUnreadable(f"{name} cannot be read ({error}); is it a log of ivr-consent, and yours?")
+
+
+def _check_identity(connection: sqlite3.Connection, path: Path) -> None:
+    try:
+        (application,) = connection.execute("PRAGMA application_id").fetchone()
+        (tables,) = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+    except sqlite3.OperationalError:
+        raise  # the disk, not what is on it
+    except sqlite3.DatabaseError as error:
+        raise LedgerUnreadable(f"{path} is not a log of ivr-consent ({error}); name another file") from None
+    if application != APPLICATION_ID and tables:
+        raise LedgerUnreadable(f"{path} is a database, but not a log of ivr-consent; name another file")
+
+
+def _check_tables(connection: sqlite3.Connection, path: Path) -> None:
+    """A file made by somebody else may have a view in a table's place, whose rows never end."""
+    query = "SELECT count(*) FROM sqlite_master WHERE type = 'view' OR sql LIKE 'CREATE VIRTUAL%'"
+    if connection.execute(query).fetchone() != (0,):
+        raise LedgerUnreadable(f"{path} holds more than the tables of a log: it was not written by ivr-consent")
+
+
+def statements(script: str) -> list[str]:
+    """Split a migration into statements (a trigger holds semicolons of its own)."""
+    found, current = [], ""
+    for line in script.splitlines(keepends=True):
+        current += line
+        if sqlite3.complete_statement(current):
+            found.append(current)
+            current = ""
+    return found

@@ -1,0 +1,92 @@
+"""What events are looked for by, kept as the log is written: so that a question to a long log has its answer at once.
+
+A facet is a combination of kind, line, outcome, language, notice, version and granted purposes. There are few of them,
+however long the log; each has a number, and of each it is kept in order where its events are. Any filter is a set of
+facets, and its newest event is the newest of theirs.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from typing import Any, Final, NamedTuple
+
+from ivr_consent.store.database import Database
+
+MAX_KNOWN: Final = 4096
+"""Facets kept in memory; beyond that they are looked up again."""
+
+
+class Facet(NamedTuple):
+    """``""`` and 0 stand for none."""
+
+    kind: str
+    line: str = ""
+    outcome: str = ""
+    language: str = ""
+    notice: str = ""
+    version: int = 0
+    purposes: str = ""
+
+
+def purposes_text(purposes: Iterable[str]) -> str:
+    """Granted purposes as they stand in a facet: in order, each between spaces."""
+    found = " ".join(sorted(purposes))
+    return f" {found} " if found else ""
+
+
+class Facets:
+    """Writes them, inside the transactions of :class:`~ivr_consent.store.chain.Chain`."""
+
+    def __init__(self, database: Database) -> None:
+        self._execute = database.execute
+        self._known: dict[Facet, int] = {}
+        self._new: dict[Facet, int] = {}
+        self._counted: Counter[tuple[Any, ...]] = Counter()
+
+    def load(self) -> None:
+        """Begin a transaction: nothing is kept of one that was given up."""
+        self._new.clear()
+        self._counted.clear()
+
+    def number(self, facet: Facet) -> int:
+        """The number of a facet."""
+        found = self._known.get(facet) or self._new.get(facet)
+        if found is None:
+            found = self._looked_up(facet)
+        return found
+
+    def _looked_up(self, facet: Facet) -> int:
+        row = self._execute(
+            "SELECT facet FROM facets WHERE kind = ? AND line = ? AND outcome = ? AND language = ? AND notice = ? "
+            "AND version = ? AND purposes = ?",
+            facet,
+        ).fetchone()
+        if row is not None:
+            if len(self._known) >= MAX_KNOWN:
+                self._known.clear()
+            self._known[facet] = row[0]
+            return int(row[0])
+        (last,) = self._execute("SELECT coalesce(max(facet), 0) FROM facets").fetchone() or (0,)
+        self._execute("INSERT INTO facets VALUES (?, ?, ?, ?, ?, ?, ?, ?)", (last + 1, *facet))
+        self._new[facet] = last + 1
+        return int(last) + 1
+
+    def add(self, number: int, sequence: int) -> None:
+        """Say where an event is."""
+        self._execute("INSERT INTO facet_events VALUES (?, ?)", (number, sequence))
+
+    def count(self, facet: Facet, time: str) -> None:
+        """Count a decision for its day."""
+        self._counted[(time[:10], *facet[1:])] += 1
+
+    def save(self) -> None:
+        """Write what was counted."""
+        for counted, decisions in self._counted.items():
+            self._execute(
+                "INSERT INTO counts VALUES (?, ?, ?, ?, ?, ?, ?, ?) "
+                "ON CONFLICT (day, line, outcome, language, notice, version, purposes) "
+                "DO UPDATE SET decisions = counts.decisions + excluded.decisions",
+                (*counted, decisions),
+            )
+        self._counted.clear()
