@@ -62,7 +62,7 @@ clean: ## remove what was made, but for calls and logs in run/
 # System programs: installed where we may, else said how. A stamp older than this file is looked at again.
 $(VENV)/.tools: Makefile
 	@missing=(); \
-	for pair in espeak-ng:espeak-ng ffmpeg:ffmpeg; do command -v "$${pair%%:*}" >/dev/null || missing+=("$${pair##*:}"); done; \
+	for pair in espeak-ng:espeak-ng ffmpeg:ffmpeg openssl:openssl; do command -v "$${pair%%:*}" >/dev/null || missing+=("$${pair##*:}"); done; \
 	if [ -z "$(PYTHON)" ]; then missing+=(python3 python3-venv); fi; \
 	if ! [ -x $(BIN)/python ] && [ -n "$(PYTHON)" ] && ! $(PYTHON) -c 'import ensurepip, venv' 2>/dev/null; then \
 		missing+=("$$($(PYTHON) -c 'import sys; print("python%d.%d-venv" % sys.version_info[:2])')"); fi; \

@@ -51,7 +51,7 @@ NOTICES: Final = ("recording", "short", "long", "sales", "claims")
 VERSIONS: Final = tuple(range(1, 13))
 PURPOSES: Final = ("training", "quality", "agreement", "diagnosis")
 AGENTS: Final = tuple(f"agent{n}" for n in range(20))
-RARE: Final = {"line": LINES[0], "language": LANGUAGES[0], "notice": NOTICES[0], "version": VERSIONS[0]}
+RARE: Final[dict[str, Any]] = {"line": LINES[0], "language": LANGUAGES[0], "notice": NOTICES[0], "version": VERSIONS[0]}
 """Common each; no call but the two oldest has two of them together, or one with the outcome failed."""
 
 RIVAL_S: Final = 60.0
@@ -127,7 +127,7 @@ def fill(path: Path, events: int) -> float:
     database = open_for_writing(Place(path), clock=lambda: BEGIN)
     for pragma in ("synchronous=OFF", "cache_size=-1000000", "wal_autocheckpoint=100000"):
         database.execute(f"PRAGMA {pragma}")
-    rng = random.Random(7)
+    rng = random.Random(7)  # noqa: S311 - the same log each time
     chain, moments, written = Chain(database), times(events), 0
     source = calls(rng)
     while written < events:
@@ -155,7 +155,7 @@ def questions(path: Path) -> dict[str, dict[str, Any]]:
     """Every question by its name: single filters with a common and an old or no answer, then every pair."""
     with LedgerReader(path) as reader:
         newest = next(reader.calls(limit=1))
-        oldest = next(reader.calls(Wanted(**RARE, outcome="failed"), limit=1))
+        oldest = next(reader.calls(Wanted(**{**RARE, "outcome": "failed"}), limit=1))
     old = {**RARE, "outcome": "failed", "purpose": PURPOSES[0], "agent": AGENTS[0]}
     day = utc_text(FULL_DAY)
     span = {"since": day, "until": utc_text(FULL_DAY + timedelta(days=1))}

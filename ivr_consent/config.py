@@ -585,6 +585,17 @@ class Settings(_Table):
         """A path of the configuration, absolute."""
         return value if value.is_absolute() else (self.source.parent / value)
 
+    def sealing_key(self) -> Path:
+        """The file of the key that seals the log, absolute."""
+        if self.log.signing_key_file is not None:
+            return self.path(self.log.signing_key_file)
+        path = self.path(self.log.path)
+        return path.with_suffix(".key") if self.log.url is None else path.with_name(f"{self.log.server_name}.key")
+
+    def log_file(self) -> Path:
+        """The file that is there once the log has begun, absolute: the log, or the public key of one in a database."""
+        return self.path(self.log.path) if self.log.url is None else self.sealing_key().with_suffix(".pub")
+
 
 def load(path: Path) -> Settings:
     """Read and check a configuration file. Raises :class:`ConfigurationError` with every problem in it."""

@@ -308,7 +308,7 @@ def read_pseudonyms(settings: Settings) -> Pseudonyms:
 def _opened(settings: Settings, clock: Callable[[], datetime], *, make: bool) -> Pseudonyms:
     path = settings.path(settings.log.pseudonym_key_file)
     try:
-        new = make and not settings.path(settings.log.path).exists()
+        new = make and not settings.log_file().exists()
         if new:
             _create(path)
         with _held(path, write=False) as file:

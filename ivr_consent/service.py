@@ -17,12 +17,14 @@ import ssl
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Callable, Coroutine, Iterable, Mapping
 from pathlib import Path
 from types import FrameType
 from typing import Any, Final
 
-from ivr_consent import config
+from ivr_consent import config, service_events
+from ivr_consent.anchors.gather import anchors_of
+from ivr_consent.anchors.publisher import Publisher, keeper
 from ivr_consent.config import Settings
 from ivr_consent.control import Control, socket_path
 from ivr_consent.core.errors import ConfigurationError, ConsentError, LedgerError, Problem
@@ -32,7 +34,8 @@ from ivr_consent.pbx.asterisk.manager import ManagerLink
 from ivr_consent.pbx.asterisk.server import Server
 from ivr_consent.pbx.asterisk.session import Observer
 from ivr_consent.site import LineState, Site, load_site, recheck
-from ivr_consent.store import lifecycle, recordings
+from ivr_consent.store import lifecycle, recordings, retention
+from ivr_consent.store.anchored import reading
 from ivr_consent.store.ledger import Ledger
 from ivr_consent.store.place import place_of
 from ivr_consent.watch import FolderWatch
@@ -48,6 +51,15 @@ SWEEP_S: Final = 30.0
 
 EXPIRE_S: Final = 3600.0
 """How often recordings past their days are looked for."""
+
+LAST_RECORDINGS_S: Final = 15.0
+"""How long the end of the service waits for recordings that are being finished; the next start finishes the others."""
+
+LAST_EVENT_S: Final = 5.0
+"""How long the end of the service waits for its own event to be on disk."""
+
+LAST_ANCHORS_S: Final = 5.0
+"""How long it waits for the last checkpoint to be shown outside."""
 
 RESTART_S: Final = (0.1, 0.5, 1.0, 2.0, 5.0, 10.0)
 """Pauses before restarts in a row."""
@@ -93,9 +105,14 @@ class Service:
         self._watch: FolderWatch | None = None
         self._control: Control | None = None
         self._ledger: Ledger | None = None
+        self._publisher = Publisher(anchors_of(settings))
+        self._told_in_force: Mapping[str, Any] | None = None
+        """What the log was told last that is in force."""
+        self._keeper: retention.Keeper | None = None
         self._link: ManagerLink | None = None
         self._server: Server | None = None
         self._tasks: set[asyncio.Task[None]] = set()
+        self._finishing: set[asyncio.Task[None]] = set()
 
     @property
     def server(self) -> Server:
@@ -112,7 +129,8 @@ class Service:
             with contextlib.suppress(RuntimeError):  # the loop has closed: nobody waits any more
                 loop.call_soon_threadsafe(_call_all, callbacks)
 
-        self._ledger = Ledger(place_of(settings), dispatch=dispatch, seals=True)
+        self._ledger = Ledger(place_of(settings), dispatch=dispatch, seals=True, published=self._publisher.published)
+        await asyncio.to_thread(self._begin_log, self._ledger)
         presses = None
         if settings.manager is not None:
             self._link = _manager_link(settings)
@@ -133,6 +151,8 @@ class Service:
         async with self._reloading:
             self._take_up(self.site, await self._once_more(self.site))
         await self._server.start(settings.server.listen, settings.server.port)
+        self._ledger.tell(service_events.SERVER_STARTED, service_events.server_started(self._now()))
+        self._tell_in_force()
         self._control = Control(socket_path(settings), self._answer)
         await self._control.start()
         self._spawn(self._sweep(), "sweep_failed")
@@ -176,6 +196,7 @@ class Service:
             self._show()
             return self._refuse(tuple(problem for state in (*damaged, *lost) for problem in state.problems))
         self._take_up(site, late)
+        self._tell_in_force()
         log.info("reloaded", lines=len(site.states), configuration=site.configuration_sha256[:16])
         problems = [problem for state in states for problem in state.problems]
         return {"ok": True, "problems": [problem.plain() for problem in problems], "lines": self._lines()}
@@ -199,9 +220,14 @@ class Service:
         return {"ok": False, "problems": [problem.plain() for problem in problems], "lines": self._lines()}
 
     def _lines(self) -> dict[str, Any]:
+        states = self._now().states
+        return {name: {"ready": bool(state.plans), "version": state.version} for name, state in states.items()}
+
+    def _now(self) -> Site:
+        """What the next call sees."""
         lines = self.server.lines
         assert isinstance(lines, Site)
-        return {name: {"ready": bool(state.plans), "version": state.version} for name, state in lines.states.items()}
+        return lines
 
     async def _once_more(self, site: Site) -> list[LineState]:
         """The lines of a site that have been damaged since it was read.
@@ -296,15 +322,49 @@ class Service:
         unknown = Problem("the service", "does not know this question", "restart it after an update")
         return {"ok": False, "problems": [unknown.plain()]}
 
+    # --- what the log is told of it ----------------------------------------------------------------------------------
+
+    def _begin_log(self, ledger: Ledger) -> None:
+        """Blocking. A log that cannot be read just now is no reason to leave callers without the service."""
+        try:
+            with reading(ledger.place) as diary:
+                self._publisher.start(keeper(ledger), diary)
+            with ledger.reader() as reader:
+                self._told_in_force = service_events.last_in_force(reader)
+        except LedgerError as error:
+            log.error("log_not_read", problem=str(error))
+            self._publisher.start(keeper(ledger), None)
+
+    def _tell_in_force(self) -> None:
+        """Where that has changed since the log was told."""
+        assert self._ledger is not None
+        details = service_events.configuration_published(self._now())
+        if details != self._told_in_force:
+            self._ledger.tell(service_events.CONFIGURATION_PUBLISHED, details)
+            self._told_in_force = details
+
+    def _end_log(self, ledger: Ledger, reason: str, calls_cut: int) -> None:
+        """Blocking, with deadlines: the last event, a checkpoint over it, that one shown outside, and closed."""
+        details = service_events.server_stopped(reason, calls_cut)
+        ledger.tell_now(service_events.SERVER_STOPPED, details, timeout=LAST_EVENT_S)
+        with contextlib.suppress(LedgerError):  # closing the log tries again, and tells
+            ledger.seal()
+        self._publisher.close(LAST_ANCHORS_S)
+        ledger.close()
+
     # --- the end -----------------------------------------------------------------------------------------------------
 
-    async def stop(self, drain_s: float) -> None:
-        """Let calls under way finish, then close everything."""
+    async def stop(self, drain_s: float, reason: str = "stopped") -> None:
+        """Let calls under way finish, then close everything. ``reason``: for the log."""
         if self._control is not None:
             await self._control.stop()
         left = await self.server.stop(drain_s)
         if left:
             log.warning("calls_cut_off", count=left, remedy="raise server.drain_seconds")
+        if self._keeper is not None:
+            self._keeper.stop()
+        if self._finishing:  # a thread cannot be stopped, and what it writes belongs before the last event
+            await asyncio.wait(self._finishing, timeout=LAST_RECORDINGS_S)
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -314,17 +374,20 @@ class Service:
         if self._link is not None:
             await self._link.close()
         if self._ledger is not None:
-            await asyncio.to_thread(self._ledger.close)
+            await asyncio.to_thread(self._end_log, self._ledger, reason, left)
 
     def _finish(self, recording_id: str) -> None:
         assert self._ledger is not None
         finishing = asyncio.to_thread(lifecycle.finish_ended, self._ledger, self.site.recordings, recording_id)
-        self._spawn(finishing, "recording_not_finished")
+        task = self._spawn(finishing, "recording_not_finished")
+        self._finishing.add(task)
+        task.add_done_callback(self._finishing.discard)
 
     async def _sweep(self) -> None:
         assert self._ledger is not None
         compared = time.monotonic()
         expired = compared - EXPIRE_S
+        self._keeper = retention.Keeper(self._ledger, self.settings.log.retention)
         while True:
             busy = {call.call_id for call in self.server.calls if call.call_id is not None}
             await self._guarded(lifecycle.sweep, self._ledger, self.site.recordings, busy)
@@ -332,6 +395,7 @@ class Service:
             if time.monotonic() - expired > EXPIRE_S:
                 expired = time.monotonic()
                 await self._guarded(lifecycle.expire, self._ledger, self.site.recordings)
+            await self._guarded(self._keeper.round, self.site.pseudonyms)
             await asyncio.sleep(SWEEP_S)
             # Where the kernel does not tell of every change, and while a line is out, every round; else in case it
             # could not see one.
@@ -350,7 +414,7 @@ class Service:
         except Exception:  # the root of a task: a full disk now must not end the retention of years
             log.exception("sweep_failed")
 
-    def _spawn(self, work: Coroutine[Any, Any, object], failed: str) -> None:
+    def _spawn(self, work: Coroutine[Any, Any, object], failed: str) -> asyncio.Task[None]:
         async def guarded() -> None:
             try:
                 await work
@@ -364,6 +428,7 @@ class Service:
         task = asyncio.get_running_loop().create_task(guarded())
         self._tasks.add(task)
         task.add_done_callback(done)
+        return task
 
 
 def _problem(error: ConsentError) -> Problem:
@@ -415,7 +480,7 @@ async def _work(settings: Settings, heartbeat: int | None, parent: int | None) -
     await stop.wait()
     notify("STOPPING=1")
     log.info("stopping", calls=len(service.server.calls))
-    await service.stop(server.drain_seconds)
+    await service.stop(server.drain_seconds, "signal")
     beats.cancel()
 
 

@@ -155,8 +155,11 @@ def signer(private: Path) -> Signer:
 
 def verifier(private: Path) -> Verifier:
     """Read the public key that belongs to a private key's file. Raises :class:`SignatureError`."""
+    return verifier_of(public_path(private))
 
-    path = public_path(private)
+
+def verifier_of(path: Path) -> Verifier:
+    """Read a public key. Raises :class:`SignatureError`."""
     try:
         pem, _ = read_plain(path, MAX_KEY_BYTES)
         key = form.load_pem_public_key(pem)

@@ -22,7 +22,7 @@ import uuid
 import weakref
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import psycopg
 from psycopg import sql
@@ -236,10 +236,10 @@ class PostgresqlServer:
         self.stop(signal.SIGQUIT)
         shutil.rmtree(self.directory, ignore_errors=True)
 
-    def run(self, statement: str, database: str = "postgres") -> list[tuple[object, ...]]:
-        """Run one statement as the superuser, each in a connection of its own."""
+    def run(self, statement: str, database: str = "postgres", schema: str = "public") -> list[tuple[Any, ...]]:
+        """Run one statement as the superuser, in a connection of its own; ``{}`` in it stands for ``schema``."""
         with psycopg.connect(self.url(database), autocommit=True) as connection:
-            cursor = connection.execute(statement.encode())
+            cursor = connection.execute(statement.replace("{}", schema).encode())
             return cursor.fetchall() if cursor.description else []
 
     def create_database(self) -> str:

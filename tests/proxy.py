@@ -41,6 +41,7 @@ class Proxy:
         self._plan: tuple[Way, int, Fate] | None = None
         self._silent = False
         self._pairs: list[tuple[socket.socket, socket.socket]] = []
+        self._half_ended: set[tuple[socket.socket, socket.socket]] = set()
         self._threads: list[threading.Thread] = []
         self._listener = socket.socket(socket.AF_UNIX)
         self._listener.bind(str(self.directory / SOCKET))
@@ -123,6 +124,14 @@ class Proxy:
             with contextlib.suppress(OSError):
                 while source.recv(1 << 16):
                     pass
+        with self._lock:
+            ended = (client, server) in self._half_ended
+            (self._half_ended.discard if ended else self._half_ended.add)((client, server))
+            if ended:
+                self._pairs.remove((client, server))
+        if ended:
+            client.close()
+            server.close()
 
     def _fate(self, way: Way) -> Fate | None:
         with self._lock:

@@ -20,7 +20,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 import ivr_consent
-from ivr_consent import config
+from ivr_consent import config, config_anchors
 from ivr_consent.cli.main import app
 from ivr_consent.core.states import State, mermaid
 
@@ -34,6 +34,10 @@ SECTIONS: dict[str, type[BaseModel]] = {
     "[server]": config.Server,
     "[manager]": config.Manager,
     "[log]": config.Log,
+    "[log.anchors]": config_anchors.Anchors,
+    "[log.anchors.command]": config_anchors.CommandAnchor,
+    "[log.anchors.mail]": config_anchors.MailAnchor,
+    "[log.anchors.timestamp]": config_anchors.TimestampAnchor,
     "[recordings]": config.Recordings,
     "[prompts]": config.Prompts,
     "[exports]": config.Exports,
@@ -262,8 +266,9 @@ def test_every_table_is_documented() -> None:
     """Every model of the module has a section: one that is new is not forgotten."""
     models = {
         value
-        for value in vars(config).values()
-        if isinstance(value, type) and issubclass(value, BaseModel) and value.__module__ == config.__name__
+        for module in (config, config_anchors)
+        for value in vars(module).values()
+        if isinstance(value, type) and issubclass(value, BaseModel) and value.__module__ == module.__name__
     }
     assert {model for model in models if model.model_fields} == set(SECTIONS.values())
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import email
 import email.policy
 import smtplib
 import socket
@@ -16,7 +15,7 @@ from pathlib import Path
 from typing import IO, Any, Final
 
 from ivr_consent.anchors.links import connect, cut_off
-from ivr_consent.anchors.notes import Sealed, notes_in
+from ivr_consent.anchors.notes import Sealed
 from ivr_consent.anchors.place import MAX_PROOF, AnchorError, Limit
 from ivr_consent.anchors.programs import give
 from ivr_consent.config_anchors import MailAnchor as Table
@@ -24,16 +23,13 @@ from ivr_consent.config_anchors import MailAnchor as Table
 MAX_ANSWERS: Final = 1 << 16
 """Bytes that a mail server may say in all; it says a few hundred."""
 
-MAX_MAIL: Final = 1 << 24
-"""Bytes of one mail that is read back: a note and what a mail's way has added."""
-
 MAX_PASSWORD: Final = 1000
 
 _REMEDY: Final = "see log.anchors.mail"
 
 
 class MailAnchor:
-    """One mail, to be kept by somebody else. It is read back by hand: see :func:`notes_in_mails`."""
+    """One mail, to be kept by somebody else. It is read back by hand: ``ivr-consent log verify`` takes a saved mail."""
 
     name = "mail"
     readable = False
@@ -174,38 +170,3 @@ class _Talk(smtplib.SMTP):
             assert self.sock is not None
             self.file = _Bounded(self.sock.makefile("rb"))
         return super().getreply()
-
-
-# --- reading back ----------------------------------------------------------------------------------------------------
-
-
-def notes_in_mails(chunks: Iterator[bytes]) -> Iterator[Sealed]:
-    """The checkpoints in a saved mail, or in a mailbox with many (mbox), however their text was coded on its way."""
-    for raw in _mails(chunks):
-        try:
-            parts = [part for part in email.message_from_bytes(raw).walk() if part.get_content_maintype() == "text"]
-        except RecursionError:
-            continue  # parts within parts without end: made to do harm
-        for part in parts:
-            body = part.get_payload(decode=True)
-            if isinstance(body, bytes):
-                yield from notes_in([body])
-
-
-def _mails(chunks: Iterator[bytes]) -> Iterator[bytes]:
-    """The mails of an mbox, one at a time; what is longer than :data:`MAX_MAIL` is cut there."""
-    mail, rest = bytearray(), b""
-    for chunk in chunks:
-        *whole, rest = (rest + chunk).split(b"\n")
-        for line in whole:
-            if line.startswith(b"From "):
-                if mail:
-                    yield bytes(mail)
-                mail.clear()
-            elif len(mail) + len(line) < MAX_MAIL:
-                mail += line + b"\n"
-        rest = rest[:MAX_MAIL]
-    if len(mail) + len(rest) < MAX_MAIL:
-        mail += rest
-    if mail:
-        yield bytes(mail)

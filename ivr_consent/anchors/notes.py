@@ -2,31 +2,14 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
-from ivr_consent.store.sealing import NAME
-from ivr_consent.verifier import Checkpoint, NoteError
+from ivr_consent.verifier import Checkpoint, NoteError, notes
 
 MAX_LINE: Final = 1000
-"""Characters. A line of a note has about a hundred; a longer one is no line of a note."""
-
-MAX_SIGNATURES: Final = 32
-"""The log's own, and those of witnesses; more are left away."""
-
-_SHAPE: Final = (
-    re.compile(rf"{NAME}/[0-9a-f]{{1,64}}"),
-    re.compile(r"0|[1-9][0-9]{0,17}"),
-    re.compile(r"[A-Za-z0-9+/]{43}="),
-    re.compile(r"time [0-9T:.+-]{10,40}"),
-    re.compile(r"next [!-~]{1,300}"),
-    re.compile(r""),
-)
-"""The lines of a checkpoint before its signatures: origin, size, root, time, next key, an empty one."""
-
-_SIGNATURE: Final = re.compile("\u2014 [!-*,-~]{1,200} [A-Za-z0-9+/]{6,300}={0,2}")
+"""Characters. A line of a note has about a hundred; of a longer one the beginning is looked at."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,24 +43,11 @@ def notes_in(chunks: Iterable[bytes]) -> Iterator[Sealed]:
 
     The text may be of any length and hold anything: a line at a time is kept, and one note.
     """
-    found: list[str] = []
-    for line in lines(chunks):
-        shape = _SHAPE[len(found)] if len(found) < len(_SHAPE) else _SIGNATURE
-        if shape.fullmatch(line):
-            if len(found) < len(_SHAPE) + MAX_SIGNATURES:
-                found.append(line)
-            continue
-        yield from _whole(found)
-        found = [line] if _SHAPE[0].fullmatch(line) else []
-    yield from _whole(found)
-
-
-def _whole(found: list[str]) -> Iterator[Sealed]:
-    if len(found) > len(_SHAPE):
+    for note in notes(lines(chunks)):
         try:
-            yield Sealed.parse("".join(f"{line}\n" for line in found))
+            yield Sealed.parse(note)
         except NoteError:
-            return
+            continue  # of the form, and not a checkpoint: its key's name is none, say
 
 
 def lines(chunks: Iterable[bytes]) -> Iterator[str]:

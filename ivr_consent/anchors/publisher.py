@@ -16,8 +16,9 @@ from ivr_consent.anchors.notes import Sealed
 from ivr_consent.anchors.place import Anchor, Limit
 from ivr_consent.core.errors import ConsentError
 from ivr_consent.logs import get_logger
-from ivr_consent.store.anchored import Anchored, AnchoredReader
+from ivr_consent.store.anchored import Anchored, AnchoredReader, add
 from ivr_consent.store.chain import utc_text
+from ivr_consent.store.ledger import Ledger
 from ivr_consent.verifier import NoteError
 
 PAUSES_S: Final = (5.0, 15.0, 60.0, 300.0, 900.0)
@@ -35,6 +36,15 @@ Keep = Callable[[Anchored], None]
 log = get_logger()
 
 
+def keeper(ledger: Ledger) -> Keep:
+    """Notes it through a log that is open."""
+
+    def keep(row: Anchored) -> None:
+        ledger.transact(lambda _, database, __: add(database, row))
+
+    return keep
+
+
 class Publisher:
     """Made before the log is opened, which is given :meth:`published`; started once it is open."""
 
@@ -43,10 +53,14 @@ class Publisher:
         self._keepers: tuple[_Keeper, ...] = ()
         self._newest: Sealed | None = None
 
-    def start(self, keep: Keep, diary: AnchoredReader) -> None:
-        """Begin, with the newest checkpoint where a place has not seen it."""
-        newest = diary.newest()
-        self._keepers = tuple(_Keeper(anchor, keep, diary.last(anchor.name)) for anchor in self._anchors)
+    def start(self, keep: Keep, diary: AnchoredReader | None) -> None:
+        """Begin, with the newest checkpoint where a place has not seen it. Raises :class:`LedgerError`.
+
+        Without a ``diary`` with the next one there is, and whenever that is.
+        """
+        newest = None if diary is None else diary.newest()
+        seen = [None if diary is None else diary.last(anchor.name) for anchor in self._anchors]
+        self._keepers = tuple(_Keeper(anchor, keep, last) for anchor, last in zip(self._anchors, seen, strict=True))
         if newest is not None:
             self.published(newest)
         if self._newest is not None:

@@ -122,7 +122,7 @@ class Judge:
             verifier.verify_message(response, message)
             told = response.tst_info.gen_time
         except (rfc3161.VerificationError, ValueError) as error:
-            raise TokenError(f"gave a time-stamp that is not good: {_plain(error)}") from None
+            raise TokenError(f"gave a time-stamp that is not good: {_why(error)}") from None
         return told.astimezone(UTC)
 
 
@@ -165,6 +165,13 @@ def _decoded(answer: bytes) -> TimeStampResponse:
         why = "; ".join(_plain(text) for text in response.status_string)
         raise TokenError(f"refused (status {status}{': ' if why else ''}{why})")
     return response
+
+
+def _why(error: Exception) -> str:
+    text = str(error)
+    if text.startswith("Error while verifying certificates"):  # followed by a list of the library's own
+        return "it is not signed by a certificate that is trusted and was valid then"
+    return _plain(text)
 
 
 def _plain(value: object) -> str:

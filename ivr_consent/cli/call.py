@@ -82,6 +82,7 @@ def call(
     from ivr_consent.language import Clues
     from ivr_consent.pbx.simulated.caller import Caller
     from ivr_consent.pbx.simulated.channel import run_call
+    from ivr_consent.store.place import place_of
 
     site = _draft_site(settings, line, with_sound=phone, quiet=json) if draft else _site(settings)
     if phone:
@@ -100,7 +101,7 @@ def call(
     if json:
         print_json({"ok": good, **as_json(played)})
     else:
-        log = NEVER_LOGGED if draft else "thrown away" if no_log else str(settings.path(settings.log.path))
+        log = NEVER_LOGGED if draft else "thrown away" if no_log else place_of(settings).name
         _say_call(played, log)
     raise typer.Exit(Exit.GOOD if good else Exit.PROBLEMS)
 
@@ -164,7 +165,7 @@ def _ledger(site: Site, *, throw_away: bool) -> Iterator[Ledger]:
 
     with tempfile.TemporaryDirectory(prefix="ivr-consent-") as aside:
         place = Place(Path(aside) / "log.db") if throw_away else place_of(site.settings)
-        path, new = place.path, not place.path.exists()
+        path, new = place.path, not place.begun()
         ledger = Ledger(place)
         if new and os.geteuid() == 0:
             # Made by root in the service's directory: the service must be able to write it afterwards.

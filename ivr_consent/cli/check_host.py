@@ -20,7 +20,7 @@ from ivr_consent.core.errors import ConfigurationError, ConsentError
 from ivr_consent.pseudonyms import period_name, read_pseudonyms
 from ivr_consent.site import line_states
 from ivr_consent.store.database import BUSY_TIMEOUT_S
-from ivr_consent.store.place import place_of
+from ivr_consent.store.place import open_for_writing, place_of
 from ivr_consent.store.reader import LedgerReader
 from ivr_consent.store.schema import MIGRATIONS
 from ivr_consent.workshop import Workshop
@@ -77,7 +77,7 @@ def _examples(settings: Settings) -> Iterator[Finding]:
 def _pseudonym_key(settings: Settings) -> Finding:
     path = settings.path(settings.log.pseudonym_key_file)
     made_by = "ivr-consent init makes it, with the log"
-    if settings.path(settings.log.path).exists():
+    if settings.log_file().exists():
         made_by = "restore it from its copy: beside a log no new one is made, it would make callers unrecognisable"
     problem = secret_problem(path, made_by)
     if problem is not None:
@@ -144,6 +144,9 @@ def _lines(settings: Settings) -> Iterator[Finding]:
 
 
 def _log(settings: Settings) -> Iterator[Finding]:
+    if settings.log.url is not None:
+        yield _log_in_a_database(settings)
+        return
     path = settings.path(settings.log.path)
     if not path.exists():
         remedy = "ivr-consent init makes it, or the first: ivr-consent serve"
@@ -171,6 +174,22 @@ def _log(settings: Settings) -> Iterator[Finding]:
         found = f"{path} can be read or written by others ({stat.filemode(mode)})"
         yield Finding(Area.LOG, "log permissions", State.PROBLEM, found, f"chmod 600 {path}")
     yield _space(Area.LOG, "log disk", path.parent)
+
+
+def _log_in_a_database(settings: Settings) -> Finding:
+    """Opening it for writing is a commit, of nothing; the server's word on durability is looked at too."""
+    place = place_of(settings)
+    if not place.begun():
+        remedy = "ivr-consent init makes it, or the first: ivr-consent serve"
+        return Finding(Area.LOG, "log", State.WARNING, f"the log {place.name} is not there yet", remedy)
+    try:
+        open_for_writing(place).close()
+        with LedgerReader(place) as reader:
+            newest = next(reader.calls(limit=1), None)
+    except ConsentError as error:
+        return Finding(Area.LOG, "log", State.PROBLEM, *_split(error))
+    last = f"the newest decision is of {newest.decision.time}" if newest is not None else "no decision yet"
+    return Finding(Area.LOG, "log", State.OK, f"the log {place.name} takes a commit; {last}")
 
 
 def _commit(path: Path) -> str:
@@ -237,7 +256,7 @@ def _space(area: Area, name: str, directory: Path) -> Finding:
 
 def _owners(settings: Settings) -> Iterator[Finding]:
     """Asterisk writes the recordings, we finish them and write the log: all of it by one user, not by root."""
-    paths = [settings.path(settings.log.path), settings.path(settings.recordings.directory)]
+    paths = [settings.log_file(), settings.path(settings.recordings.directory)]
     paths.append(settings.path(settings.log.pseudonym_key_file))
     if settings.manager is not None:
         paths.append(settings.path(settings.manager.secret_file))

@@ -149,7 +149,7 @@ def _server(settings: Settings) -> Iterator[Finding]:
         remedy = "find out who listens there (ss -ltnp) and stop it at once: it can run commands on the switch"
         yield _finding("FastAGI server", State.PROBLEM, f"on {where} somebody else answers", remedy)
         return
-    log = settings.path(settings.log.path)
+    log = settings.log_file()
     uid = _listener(settings.server.port)
     if uid is not None and log.exists() and log.stat().st_uid != uid:
         found = f"{where} belongs to user {uid}, the log to user {log.stat().st_uid}"

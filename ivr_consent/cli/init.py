@@ -58,17 +58,20 @@ class _Writer:
         made = not files.exists(path) if self.dry_run else files.write_new(path, text, mode, owner)
         self._note(made, path)
 
-    def log(self, path: Path) -> None:
+    def log(self, settings: Settings) -> None:
         """An empty log: made here, it belongs to the service's user whoever is the first to look into it."""
-        made = not files.exists(path)
-        if made and not self.dry_run:
-            from ivr_consent.store.place import Place, open_for_writing
+        from ivr_consent.store.place import open_for_writing, place_of
 
-            open_for_writing(Place(path)).close()
+        place, key = place_of(settings), settings.sealing_key()
+        its_files = [key, key.with_suffix(".pub")]
+        its_files[:0] = [place.path] if place.url is None else []
+        made = not place.begun()
+        if made and not self.dry_run:
+            open_for_writing(place).close()
             if self.user is not None:
-                for file in (path, path.with_suffix(".key"), path.with_suffix(".pub")):
+                for file in its_files:
                     os.chown(file, *self.user)
-        for file in (path, path.with_suffix(".key"), path.with_suffix(".pub")):
+        for file in its_files:
             self._note(made, file)
 
 
@@ -197,7 +200,7 @@ def _write(writer: _Writer, settings: Settings, text: str, own_folder: Path, use
     name, schema = schema_text(Kind.CONFIG)
     writer.file(config_directory / name, schema, 0o644)
     key = settings.path(settings.log.pseudonym_key_file)
-    if files.exists(log) and not files.exists(key):
+    if files.exists(settings.log_file()) and not files.exists(key):
         writer.done.append(("missing", key))  # a new one beside a log would make its callers unrecognisable
     else:
         writer.file(key, new_file_text(settings.log.pseudonym_period), 0o600, writer.user)
@@ -210,7 +213,7 @@ def _write(writer: _Writer, settings: Settings, text: str, own_folder: Path, use
         writer.file(own_folder / name, content, 0o644)
     command = [*program(), "--config", str(settings.source), "serve"]
     writer.file(config_directory / UNIT_FILE, unit(settings, user, command), 0o644)
-    writer.log(log)
+    writer.log(settings)
 
 
 def _secret(secret_file: Path, manager_file: Path) -> str:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ivr_consent.cli import notices
+from ivr_consent.cli import notices, publications
 from ivr_consent.cli.hear import diff, play, show
 from ivr_consent.cli.terminal import (
     Exit,
@@ -279,16 +279,32 @@ def publish(context: typer.Context, lines: Lines = None, by: By = None, json: Js
     for name in names:
         workshop.publishable(name)
     approved_by = approver(by)
-    done = [workshop.publish(name, approved_by) for name in names]
+    done: list[tuple[Manifest, bool]] = []
+    try:
+        for name in names:
+            done.append(workshop.publish(name, approved_by))
+    finally:  # also those before one that could not be published after all
+        noted = publications.note(settings, [_publication(manifest) for manifest, _ in done])
+        if len(done) < len(names) and noted.problem is not None:
+            noted.say()
     if json:
-        print_json({"ok": True, "published": [{**_version(manifest), "new": new} for manifest, new in done]})
-        return
+        told = {"published": [{**_version(manifest), "new": new} for manifest, new in done]}
+        print_json({"ok": noted.problem is None, **told, "problems": problems_as_json(filter(None, [noted.problem]))})
+        raise typer.Exit(noted.exit)
     for manifest, new in done:
         if new:
             say(f"line {manifest.line}: version {manifest.version} published, approved by {manifest.approved_by}")
         else:
             say(f"line {manifest.line}: says what version {manifest.version} says; nothing to publish")
+    noted.say()
     say("if the service runs, take it into use with: ivr-consent reload")
+    raise typer.Exit(noted.exit)
+
+
+def _publication(manifest: Manifest) -> publications.Publication:
+    from ivr_consent.versions import PUBLISHED
+
+    return publications.Publication(manifest, PUBLISHED, manifest.approved_by or "")
 
 
 @app.command()
@@ -305,18 +321,23 @@ def rollback(
     settings = of(context).settings()
     (name,) = chosen(settings, [line])
     from ivr_consent.site import line_states
+    from ivr_consent.versions import ROLLED_BACK, approver_name
     from ivr_consent.workshop import Workshop
 
-    manifest = Workshop(settings).rollback(name, to, approver(by))
-    problems = line_states(settings, [name])[name].problems
+    approved_by = approver_name(approver(by))
+    manifest = Workshop(settings).rollback(name, to, approved_by)
+    noted = publications.note(settings, [publications.Publication(manifest, ROLLED_BACK, approved_by)])
+    problems = (*line_states(settings, [name])[name].problems, *filter(None, [noted.problem]))
     if json:
         print_json({"ok": not problems, **_version(manifest), "problems": problems_as_json(problems)})
     else:
         say(f"line {name}: version {manifest.version} is in force again")
         for problem in problems:
             say_problem(problem, error=True)
+        if noted.problem is None:
+            noted.say()
         say("if the service runs, take it into use with: ivr-consent reload")
-    raise typer.Exit(Exit.CONFIGURATION if problems else Exit.GOOD)
+    raise typer.Exit(noted.exit if noted.problem is not None else Exit.CONFIGURATION if problems else Exit.GOOD)
 
 
 @app.command()
@@ -408,10 +429,10 @@ def prune(
     from ivr_consent.store.reader import LedgerReader
     from ivr_consent.workshop import Workshop
 
-    log = settings.path(settings.log.path)
-    if not _there(log):
-        raise ConsentError(f"there is no log at {log}: what decisions name cannot be known; nothing is removed")
-    with LedgerReader(place_of(settings)) as reader:
+    place = place_of(settings)
+    if not _there(settings.log_file()):
+        raise ConsentError(f"there is no log at {place.name}: what decisions name cannot be known; nothing is removed")
+    with LedgerReader(place) as reader:
         named = reader.notice_versions()
     try:
         lines = ask(settings, "status").get("lines", {})

@@ -23,7 +23,7 @@ def withdraw(
     json: Json = False,
 ) -> None:
     """Erase the recording of a caller who withdraws consent, also while the call goes on, and log it."""
-    with _opened(context) as (ledger, directory):
+    with opened_log(context) as (ledger, directory):
         from ivr_consent.store import lifecycle
 
         record = lifecycle.withdraw(ledger, directory, call_id.lower())
@@ -39,7 +39,7 @@ def sweep(context: typer.Context, json: Json = False) -> None:
 
     The server does this by itself; a site with the classic script alone runs it from cron.
     """
-    with _opened(context) as (ledger, directory):
+    with opened_log(context) as (ledger, directory):
         from ivr_consent.store import lifecycle
 
         finished = lifecycle.sweep(ledger, directory, frozenset())
@@ -51,16 +51,17 @@ def sweep(context: typer.Context, json: Json = False) -> None:
 
 
 @contextmanager
-def _opened(context: typer.Context) -> Iterator[tuple[Ledger, Path]]:
+def opened_log(context: typer.Context) -> Iterator[tuple[Ledger, Path]]:
+    """The log, open for writing, and where recordings are."""
     settings = of(context).settings()
     from ivr_consent.core.errors import LedgerUnreadable
     from ivr_consent.store.ledger import Ledger
     from ivr_consent.store.place import place_of
 
-    path = settings.path(settings.log.path)
-    if not path.exists():
-        raise LedgerUnreadable(f"there is no log at {path}; it is created by the first: ivr-consent serve")
-    ledger = Ledger(place_of(settings))
+    place = place_of(settings)
+    if not place.begun():
+        raise LedgerUnreadable(f"there is no log at {place.name}; it is created by the first: ivr-consent serve")
+    ledger = Ledger(place)
     try:
         yield ledger, settings.path(settings.recordings.directory)
     finally:

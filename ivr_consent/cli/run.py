@@ -567,11 +567,11 @@ def _newest(settings: Settings) -> CallRecord | None:
     from ivr_consent.store.place import place_of
     from ivr_consent.store.reader import LedgerReader
 
-    path = settings.path(settings.log.path)
-    if not path.exists():
+    place = place_of(settings)
+    if not place.begun():
         return None
     try:
-        with LedgerReader(place_of(settings)) as reader:
+        with LedgerReader(place) as reader:
             return next(reader.calls(limit=1), None)
     except LedgerError:
         return None

@@ -230,7 +230,7 @@ RestartSec=1
 # Exit code 3, a wrong configuration: starting again does not mend it. ivr-consent check says what to mend.
 RestartPreventExitStatus=3
 # Calls under way may finish.
-TimeoutStopSec={settings.server.drain_seconds + 30}
+TimeoutStopSec={settings.server.drain_seconds + 90}
 LimitNOFILE={settings.server.max_calls * 4 + 1024}
 
 NoNewPrivileges=yes

@@ -11,6 +11,8 @@
     ├── SignatureError         a key of the site cannot be used, or a signature is not ours
     ├── VersionError           a version of a line's notice cannot be made, found or taken into use
     ├── FlowError              our own fault: the flow met a result that its table does not have
+    ├── AnchorError            a checkpoint could not be shown outside of the log, or read back there (anchors.place)
+    ├── TokenError             a time-stamp is not good (anchors.timestamp)
     ├── RecordingError         a recording's files are not as they should be (store.recordings)
     ├── ProtocolError          what is said on a wire is wrong (pbx.asterisk.wire)
     │   ├── LocalProtocolError     we did wrong (nothing was sent)

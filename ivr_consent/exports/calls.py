@@ -10,9 +10,9 @@ from typing import Any, Final, NamedTuple
 
 from ivr_consent.core.errors import ConsentError, LedgerError
 from ivr_consent.exports.text import plain
-from ivr_consent.store.personal import joined
+from ivr_consent.store.personal import KEPT_BESIDE, joined
 from ivr_consent.store.place import Place, open_for_reading
-from ivr_consent.store.reader import CallRecord, LoggedEvent
+from ivr_consent.store.records import CallRecord, LoggedEvent
 from ivr_consent.verifier import Event, leaf, leaf_hash
 
 PAGE: Final = 200
@@ -27,12 +27,12 @@ MAX_EVENTS: Final = 200
 MAX_PAYLOAD: Final = 1 << 20
 """Bytes of one event's payload that are looked at; ours have a few thousand."""
 
-_EVENTS: Final = """
+_EVENTS: Final = f"""
     SELECT e.sequence, e.time, e.kind, e.call_id, e.line, e.outcome,
         CASE WHEN length(e.payload) <= ? THEN e.payload END, e.commitment, e.previous,
         CASE WHEN length(p.data) <= ? THEN p.data END, p.sequence
-    FROM events AS e LEFT JOIN personal AS p ON p.sequence = e.sequence
-"""
+    FROM events AS e {KEPT_BESIDE}
+"""  # noqa: S608 - fixed text
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,6 +132,15 @@ class Calls:
         ((found,),) = self._rows(f"SELECT count(*) FROM decisions WHERE {where}", values)  # noqa: S608 - fixed conditions
         return int(found)
 
+    def span(self, chosen: Selection) -> tuple[int, int]:
+        """From which event to which the chosen time goes. Raises :class:`ConsentError` when there is none in it."""
+        where, values = self._chosen(Selection(since=chosen.since, until=chosen.until))
+        query = f"SELECT min(sequence), max(sequence) FROM events WHERE {where}"  # noqa: S608 - fixed conditions
+        ((first, last),) = self._rows(query, values)
+        if first is None:
+            raise ConsentError("no event of the log is of that time; see: ivr-consent log list")
+        return int(first), int(last)
+
     def pruned(self) -> int:
         """How many events are gone because their time was over."""
         ((trunk,),) = self._rows("SELECT trunk_size FROM log")
@@ -164,7 +173,7 @@ class Calls:
             yield from self._calls(page)
 
     def events(self, chosen: Selection) -> Iterator[Noted]:
-        """The chosen events of every kind, in their order, by line and time; an event without a line fits every line."""
+        """The chosen events of every kind, in their order, by line and time; one without a line is of every line."""
         where, values = ["sequence <= ?"], [self.size]
         for condition, value in (
             ("(line = ? OR line IS NULL)", chosen.line),

@@ -13,7 +13,7 @@ from typing import Final
 from ivr_consent.core.decision import Outcome
 from ivr_consent.exports.calls import Call, Proof
 from ivr_consent.exports.text import flag, items, moment, number, table, text, texts
-from ivr_consent.store.reader import LoggedEvent
+from ivr_consent.store.records import LoggedEvent
 
 MAX_SEGMENTS: Final = 100
 """Segments of a notice that are looked at; ours have a dozen."""
@@ -25,6 +25,7 @@ class Subject(StrEnum):
     PSEUDONYM = "pseudonym"
     WITHHELD = "withheld"
     ERASED = "erased"
+    LEFT_OUT = "left_out"  # it may be in the log; whoever made the export left it out
 
 
 class Standing(StrEnum):
@@ -179,12 +180,13 @@ _STANDING: Final = {
 }
 
 
-def facts_of(call: Call) -> Facts:
-    """What the log says of a call."""
+def facts_of(call: Call, *, personal: bool = True) -> Facts:
+    """What the log says of a call; without ``personal`` data nothing that leads to the caller."""
     decision = call.decision
     payload = table(decision.payload)
     of_call = table(payload.get("call"))
-    subject = text(of_call.get("subject_ref"))
+    subject = text(of_call.get("subject_ref")) if personal else None
+    subject_is = Subject.ERASED if decision.erased else Subject.PSEUDONYM if subject else Subject.WITHHELD
     kinds: dict[str, LoggedEvent] = {}
     for event in call.later:
         kinds.setdefault(
@@ -200,7 +202,7 @@ def facts_of(call: Call) -> Facts:
         reason=text(payload.get("reason")),
         route=_route(call),
         subject=subject,
-        subject_is=Subject.ERASED if decision.erased else Subject.PSEUDONYM if subject else Subject.WITHHELD,
+        subject_is=subject_is if personal else Subject.LEFT_OUT,
         switch=text(of_call.get("switch")),
         software=text(of_call.get("software")),
         configuration_sha256=text(of_call.get("configuration_sha256")),
@@ -216,7 +218,7 @@ def facts_of(call: Call) -> Facts:
         confirmed_at=_time(kinds.get("recording_confirmed")),
         ended_at=_time(ended),
         withdrawn=kinds.get("withdrawn"),
-        expired=kinds.get("recording_expired") or kinds.get("expired"),
+        expired=kinds.get("recording_expired"),
         void=kinds.get("grant_void"),
         last_sequence=call.later[-1].sequence if call.later else decision.sequence,
         proof=call.proof,

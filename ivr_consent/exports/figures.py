@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import date
+from functools import lru_cache
 from typing import Any, Final, NamedTuple, TypeVar
 
 from ivr_consent.core.decision import Outcome
@@ -19,6 +20,9 @@ MAX_NAMES: Final = 200
 
 MAX_NAME: Final = 60
 """Characters of a name."""
+
+MAX_DAYS: Final = 20_000
+"""Days that are told apart: more than fifty years."""
 
 MAX_SEGMENTS: Final = 60
 """Segments of one notice that are told apart."""
@@ -92,11 +96,13 @@ class Answers:
 class Heard:
     """How far callers heard one spoken notice.
 
-    ``left``: how many hung up in each segment on its first playing. ``before``: before it began. ``choosing``: after
-    the question, before a key. ``later``: in the long version, or when the notice was played again.
+    ``ids``: what the log calls its segments. ``left``: how many hung up in each segment on its first playing.
+    ``before``: before it began. ``choosing``: after the question, before a key. ``later``: in the long version, or when
+    the notice was played again.
     """
 
     segments: tuple[str, ...]
+    ids: tuple[Any, ...] = ()
     calls: int = 0
     before: int = 0
     left: list[int] = field(default_factory=list)
@@ -146,10 +152,12 @@ class Figures:
         """Count events, in the order of the log."""
         for event in events:
             self.events += 1
-            self.first_time = self.first_time or event.time
-            self.last_time = event.time
-            kind = _name(event.kind)
-            self.kinds[_known(self.kinds, kind, OTHERS)] = self.kinds.get(_known(self.kinds, kind, OTHERS), 0) + 1
+            if event.time > self.last_time and _DAY.match(event.time):
+                self.last_time = event.time
+            if (event.time < self.first_time or not self.first_time) and _DAY.match(event.time):
+                self.first_time = event.time
+            kind = _known(self.kinds, _name(event.kind), OTHERS)
+            self.kinds[kind] = self.kinds.get(kind, 0) + 1
             if event.kind == "decision":
                 self._decision(event)
 
@@ -163,9 +171,9 @@ class Figures:
         payload = event.payload if event.payload is not None else {}
         self.unreadable += event.payload is None
         notice = table(payload.get("notice"))
-        line = _name(event.line)
-        language = _name(text(notice.get("language")))
-        version = Version(line, _name(text(notice.get("id"))), _version(notice.get("version")))
+        line, language = _name(event.line), _name(text(notice.get("language")))
+        name = _name(text(notice.get("id")))
+        version = Version(line, name, _version(notice.get("version"))) if notice else Version(NONE, NONE, NONE)
         self.outcomes[outcome] += 1
         self._day(event.time, outcome)
         _add(self.lines, line, OTHERS, outcome)
@@ -188,20 +196,22 @@ class Figures:
             day = date.fromisoformat(time[:10]) if _DAY.fullmatch(time[:10]) else None
         except ValueError:
             day = None
-        if day is None:
+        if day is None or (day not in self.days and len(self.days) >= MAX_DAYS):
             self.undated += 1
             return
-        self.days.setdefault(day, Counter())[outcome] += 1
+        if day not in self.days:
+            self.days[day] = Counter()
+        self.days[day][outcome] += 1
 
     def _heard(self, spoken: Spoken, notice: Any, outcome: str, reason: str) -> None:
         segments = [table(segment) for segment in items(notice.get("segments"), MAX_SEGMENTS)]
-        names = tuple(_name(text(segment.get("id"))) for segment in segments)
+        ids = tuple(segment.get("id") for segment in segments)
         heard = self.heard.get(spoken)
         if heard is None:
-            if len(self.heard) >= MAX_NAMES or not names:
+            if len(self.heard) >= MAX_NAMES or not ids:
                 return
-            heard = self.heard[spoken] = Heard(names)
-        if names != heard.segments:
+            heard = self.heard[spoken] = Heard(tuple(_name(text(name)) for name in ids), ids)
+        if ids != heard.ids:
             return  # one version has one order of segments: whoever wrote this had another in mind
         heard.calls += 1
         if outcome != Outcome.ABANDONED:
@@ -223,9 +233,13 @@ def _known(known: dict[Key, Any], key: Key, others: Key) -> Key:
 
 
 def _add(counts: dict[Key, Counter[str]], key: Key, others: Key, outcome: str) -> None:
-    counts.setdefault(_known(counts, key, others), Counter())[outcome] += 1
+    key = _known(counts, key, others)
+    if key not in counts:
+        counts[key] = Counter()
+    counts[key][outcome] += 1
 
 
+@lru_cache(maxsize=1024)
 def _name(value: str | None) -> str:
     return printable(value, MAX_NAME) if value else NONE
 

@@ -43,7 +43,8 @@ def record_pieces(calls: Iterable[Facts], tally: Tally, sources: Sources, settin
     yield records.opening()
     for call in calls:
         tally.calls += 1
-        for node in records.records(call, sources.told(call), setting, sources.sealed(call.last_sequence)):
+        sealed = sources.sealed(call.last_sequence)
+        for node in records.records(call, sources.told(call), setting, sealed, words=False):
             yield (records.BETWEEN if tally.documents else b"") + records.dumped(node)
             tally.documents += 1
     yield records.CLOSING

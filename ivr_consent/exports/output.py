@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import os
 import secrets
+import stat
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -39,9 +40,18 @@ class Output:
         return self._digest.hexdigest()
 
 
+def _is_stream(path: Path) -> bool:
+    """A pipe or a device: it is written to, and never replaced."""
+    try:
+        mode = path.stat().st_mode
+    except OSError:
+        return False
+    return stat.S_ISFIFO(mode) or stat.S_ISCHR(mode)
+
+
 def check(path: Path, *, force: bool) -> None:
     """Refuse what could not be written later on. Raises :class:`ConsentError`."""
-    if path == STANDARD_OUTPUT:
+    if path == STANDARD_OUTPUT or _is_stream(path):
         return
     if os.path.lexists(path) and not force:
         raise ConsentError(f"{path} is there already; name another file, or replace it with --force")
@@ -67,7 +77,16 @@ def opened(path: Path, *, force: bool) -> Iterator[Output]:
                 os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             raise ConsentError(f"standard output cannot be written ({error.strerror})") from None
         return
+    if _is_stream(path):
+        try:
+            with path.open("wb", buffering=BUFFER) as file:
+                yield Output(file)
+        except OSError as error:
+            raise ConsentError(f"{path} cannot be written ({error.strerror})") from None
+        return
     check(path, force=force)
+    if force and path.is_symlink():
+        path = path.resolve()  # so that it stays a link
     part = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     try:
         with os.fdopen(os.open(part, os.O_CREAT | os.O_EXCL | os.O_WRONLY, MODE), "wb", buffering=BUFFER) as file:

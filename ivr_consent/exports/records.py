@@ -11,6 +11,7 @@ several purposes of one record as one consent. A call in which no purpose was as
 from __future__ import annotations
 
 import json
+import re
 import uuid
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -20,7 +21,7 @@ from typing import Any, Final
 
 from ivr_consent.core.decision import Outcome
 from ivr_consent.exports.calls import Sealed
-from ivr_consent.exports.facts import Answer, Facts, Standing, Subject
+from ivr_consent.exports.facts import Answer, Facts, Segment, Standing, Subject
 from ivr_consent.exports.published import Told
 from ivr_consent.exports.text import moment, text
 
@@ -95,9 +96,13 @@ class Setting:
     storage_country: str | None = None
 
 
-def records(call: Facts, told: Told, setting: Setting, sealed: Sealed | None) -> list[Node]:
-    """The records of one call, one for each purpose; without their context. ``sealed``: a checkpoint over the call."""
-    return [_record(call, purpose, told, setting, sealed) for purpose in call.purposes()]
+def records(call: Facts, told: Told, setting: Setting, sealed: Sealed | None, *, words: bool = True) -> list[Node]:
+    """The records of one call, one for each purpose; without their context.
+
+    ``sealed``: a checkpoint over the call. ``words``: with the notice segment by segment, word for word where it is
+    known; without, by its digests alone.
+    """
+    return [_record(call, purpose, told, setting, sealed, words=words) for purpose in call.purposes()]
 
 
 def receipt(call: Facts, found: list[Node], created: datetime) -> Node:
@@ -137,7 +142,7 @@ def dumped(value: object) -> bytes:
 # --- a record --------------------------------------------------------------------------------------------------------
 
 
-def _record(call: Facts, purpose: str, told: Told, setting: Setting, sealed: Sealed | None) -> Node:
+def _record(call: Facts, purpose: str, told: Told, setting: Setting, sealed: Sealed | None, *, words: bool) -> Node:
     answer = call.answered(purpose)
     identifier = _urn(call, purpose)
     subject = _subject(call)
@@ -154,7 +159,7 @@ def _record(call: Facts, purpose: str, told: Told, setting: Setting, sealed: Sea
         "dpv:hasApplicableLaw": GDPR,
         "dpv:hasLegalBasis": "eu-gdpr:A6-1-a",
         "dpv:hasAuthority": _named("dpv:DataProtectionAuthority", told.facts.get("authority")),
-        "dpv:hasNotice": _notice(call, told),
+        "dpv:hasNotice": _notice(call, told, words=words),
         "dct:language": call.notice.language if call.notice is not None else None,
         "dpv:hasProcess": _process(call, purpose, answer, told, setting),
         "dpv:hasConsentControl": _exercised(["dpv:WithdrawConsent"], told.facts.get("withdrawal_contact")),
@@ -173,6 +178,8 @@ def _subject(call: Facts) -> Node:
         node["dct:description"] = "The caller's pseudonym has been erased from the log."
     elif call.subject_is is Subject.WITHHELD:
         node["dct:description"] = "The caller's number did not come with the call."
+    elif call.subject_is is Subject.LEFT_OUT:
+        node["dct:description"] = "Who the caller is was left out of this export."
     return _without_none(node)
 
 
@@ -193,34 +200,31 @@ def _controller(told: Told, setting: Setting) -> Node:
     )
 
 
-def _notice(call: Facts, told: Told) -> Node | None:
+def _notice(call: Facts, told: Told, *, words: bool) -> Node | None:
     notice = call.notice
     if notice is None:
         return None
-    heard = [
-        _without_none(
-            {
-                "dct:identifier": segment.id,
-                "dct:description": told.text(segment.text_sha256),
-                "spdx:checksum": [
-                    _checksum(digest) for digest in (segment.text_sha256, segment.audio_sha256) if _is_sha256(digest)
-                ],
-                "dct:extent": f"{segment.samples_played} of {segment.samples_total} samples heard",
-            }
-        )
-        for segment in notice.segments
-    ]
+    heard = sum(segment.complete for segment in notice.segments)
     return _without_none(
         {
             "@type": "dpv:ConsentNotice",
             "dct:identifier": f"{notice.id} version {notice.version}",
             "dct:language": notice.language,
             "dct:date": _as_time(call.asked_at),
-            "dct:description": "Heard to the end." if notice.complete else "Not heard to the end.",
-            "spdx:checksum": [
-                _checksum(digest) for digest in (notice.text_sha256, notice.manifest_sha256) if _is_sha256(digest)
-            ],
-            "dct:hasPart": heard,
+            "dct:extent": f"{heard} of {len(notice.segments)} segments heard to the end",
+            "spdx:checksum": _checksums(("text", notice.text_sha256), ("manifest", notice.manifest_sha256)),
+            "dct:hasPart": [_segment(segment, told) for segment in notice.segments] if words else None,
+        }
+    )
+
+
+def _segment(segment: Segment, told: Told) -> Node:
+    return _without_none(
+        {
+            "dct:identifier": segment.id,
+            "dct:description": told.text(segment.text_sha256),
+            "dct:extent": f"{segment.samples_played} of {segment.samples_total} samples heard",
+            "spdx:checksum": _checksums(("text", segment.text_sha256), ("audio", segment.audio_sha256)),
         }
     )
 
@@ -234,8 +238,7 @@ def _process(call: Facts, purpose: str, answer: Answer | None, told: Told, setti
     }
     if recorded is not None and recorded.sha256 is not None:
         data["dct:identifier"] = recorded.file or call.call_id
-        if _is_sha256(recorded.sha256):
-            data["spdx:checksum"] = _checksum(recorded.sha256)
+        data["spdx:checksum"] = _checksums(("recording", recorded.sha256))
     location: Node = {"@type": "dpv:StorageLocation", "dpv:hasLocation": ["dpv:LocalLocation"]}
     if setting.storage_country is not None:
         location["dpv:hasLocation"].append(f"loc:{setting.storage_country}")
@@ -376,7 +379,7 @@ def _source(call: Facts, sealed: Sealed | None) -> Node:
         {
             "dct:identifier": f"ivr-consent/{proof.log} event {proof.sequence}",
             "dct:isPartOf": {"dct:identifier": f"ivr-consent/{proof.log}"},
-            "spdx:checksum": _checksum(proof.leaf) if proof.leaf is not None else None,
+            "spdx:checksum": _checksums(("leaf", proof.leaf)),
             "dct:references": checkpoint,
         }
     )
@@ -395,6 +398,8 @@ def _provenance(call: Facts, told: Told) -> str:
 
 
 # --- small parts -----------------------------------------------------------------------------------------------------
+
+_SHA256: Final = re.compile("[0-9a-f]{64}")
 
 _NAMESPACE: Final = uuid.UUID("8f2bb6a4-6a0c-5e7e-9a30-0d4f6c1f2b57")
 """Ours alone: ids made in it are the same in every export."""
@@ -429,16 +434,18 @@ def _rights(told: Told) -> list[Node]:
     ]
 
 
-def _is_sha256(value: str | None) -> bool:
-    return value is not None and len(value) == 64 and all(character in "0123456789abcdef" for character in value)
-
-
-def _checksum(digest: str | None) -> Node:
-    return {
-        "@type": "spdx:Checksum",
-        "spdx:algorithm": "spdx:checksumAlgorithm_sha256",
-        "spdx:checksumValue": digest,
-    }
+def _checksums(*digests: tuple[str, str | None]) -> list[Node]:
+    """Digests by what they are of; what is none is left out."""
+    return [
+        {
+            "@type": "spdx:Checksum",
+            "dct:description": name,
+            "spdx:algorithm": "spdx:checksumAlgorithm_sha256",
+            "spdx:checksumValue": digest,
+        }
+        for name, digest in digests
+        if digest is not None and _SHA256.fullmatch(digest)
+    ]
 
 
 def _days(days: int) -> Node:

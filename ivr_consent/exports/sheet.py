@@ -16,7 +16,7 @@ from typing import Final
 
 from ivr_consent.exports.facts import Answer, Facts
 from ivr_consent.exports.text import printable
-from ivr_consent.store.reader import LoggedEvent
+from ivr_consent.store.records import LoggedEvent
 
 BOM: Final = b"\xef\xbb\xbf"
 """Tells spreadsheet programs that the file is UTF-8."""
@@ -119,7 +119,10 @@ COLUMNS: Final[dict[str, tuple[str, Callable[[Facts], Cell]]]] = {
     "route": ("where the call went: recorded or unrecorded", lambda call: call.route),
     "call": ("the call's id, which names its recording too", lambda call: call.call_id),
     "caller": ("the caller's pseudonym", lambda call: call.subject),
-    "caller_is": ("pseudonym, withheld (no number came) or erased", lambda call: call.subject_is.value),
+    "caller_is": (
+        "pseudonym, withheld (no number came), erased, or left_out of the export",
+        lambda call: call.subject_is.value,
+    ),
     "notice": ("which notice was played", _of_notice("id")),
     "version": ("its published version", _of_notice("version")),
     "language": ("its language", _of_notice("language")),

@@ -18,6 +18,8 @@ _SURROGATE: Final = re.compile("[\ud800-\udfff]")
 
 def plain(value: object, limit: int = MAX_TEXT) -> str:
     """Text that every reader of UTF-8 and JSON takes: no half characters, and no more of it than ``limit``."""
+    if type(value) is str and len(value) <= limit and value.isascii():
+        return value  # nearly all: this runs for every value of every event
     text = _SURROGATE.sub("\ufffd", str(value))
     return text if len(text) <= limit else f"{text[:limit]}... ({len(text)} characters)"
 
@@ -40,7 +42,7 @@ def _escaped(character: str) -> str:
 
 def table(value: Any) -> Mapping[str, Any]:
     """A table, or an empty one."""
-    return value if isinstance(value, Mapping) else {}
+    return value if isinstance(value, dict) else {}
 
 
 def items(value: Any, limit: int = 100) -> list[Any]:

@@ -35,7 +35,7 @@ class Address:
     @property
     def name(self) -> str:
         """For messages."""
-        return f"of server {self.server} at {shown(self.url)}"
+        return f"{shown(self.url)} (server {self.server})"
 
     def application(self, key: Path) -> str:
         """What those who write this chain with this key call themselves: at most 63 characters."""

@@ -44,12 +44,12 @@ class AnchoredReader:
         found = self._rows(
             "SELECT note FROM checkpoints WHERE length(note) <= ? ORDER BY size DESC LIMIT 1", [MAX_BYTES]
         )
-        return found[0][0] if found else None
+        return _text(found[0][0]) if found else None
 
     def note(self, size: int) -> str | None:
         """The checkpoint of so many events."""
         found = self._rows("SELECT note FROM checkpoints WHERE size = ? AND length(note) <= ?", [size, MAX_BYTES])
-        return found[0][0] if found else None
+        return _text(found[0][0]) if found else None
 
     def log_id(self) -> str:
         """The log's id."""
@@ -60,7 +60,9 @@ class AnchoredReader:
         """The newest checkpoint that was shown at a place; without its proof."""
         query = "SELECT size, place, time, NULL FROM anchors WHERE place = ? ORDER BY size DESC LIMIT 1"
         found = self._rows(query, [place])
-        return Anchored(*found[0]) if found else None
+        if not found or not isinstance(found[0][0], int) or not isinstance(found[0][2], str):
+            return None
+        return Anchored(*found[0])
 
     def proofs(self, place: str) -> Iterator[tuple[Anchored, str | None]]:
         """What came back from a place, oldest first, with the note of the checkpoint that it is about."""
@@ -72,13 +74,19 @@ class AnchoredReader:
         size = -1
         while page := self._rows(query, [MAX_BYTES, place, size, MAX_BYTES]):
             for size, found, time, proof, note in page:
-                yield Anchored(size, found, time, bytes(proof)), note
+                if isinstance(size, int) and isinstance(proof, bytes | memoryview):
+                    yield Anchored(size, str(found), str(time), bytes(proof)), _text(note)
 
     def _rows(self, query: str, values: list[Any]) -> list[tuple[Any, ...]]:
         try:
             return self._database.execute(query, values).fetchall()
         except self._database.errors as error:
             raise cannot_read(self._database.name, error) from None
+
+
+def _text(value: Any) -> str | None:
+    """What somebody else wrote past us may be of any type."""
+    return value if isinstance(value, str) else None
 
 
 @contextmanager

@@ -168,7 +168,8 @@ class Chain:
             salt = secrets.token_bytes(HASH_BYTES)
             committed = commitment(salt, personal.data)
             found = self._of_agent(call_id, number) if personal.agent is not None else _OF_NOBODY
-            self._execute("INSERT INTO personal VALUES (?, ?, ?, ?, ?, ?, ?, ?)", (sequence, salt, *personal, *found))
+            row = (sequence, salt, *personal, *found)
+            self._execute("INSERT INTO personal VALUES (?, ?, ?, ?, ?, ?, ?, ?, 0)", row)
         event = Event(sequence, time, kind, call_id, line, outcome, payload, committed, self.last_leaf)
         self._execute("INSERT INTO events VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", event)
         self.last_leaf = leaf_hash(leaf(event))

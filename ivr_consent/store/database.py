@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import fcntl
 import os
 import random
 import sqlite3
@@ -89,14 +90,21 @@ class Database(Protocol):
         """Run the statements of a migration, inside a transaction."""
         ...
 
-    def forget_erased(self) -> None:
-        """Let nothing of deleted rows be left in the files, as far as the database can."""
+    def forget_erased(self) -> bool:
+        """Let nothing of erased rows be left in the files, as far as the database can; outside of a transaction.
+
+        False when a reader is in the way: try again.
+        """
         ...
 
-    def settle(self) -> None:
+    def freeze(self) -> None:
+        """Answer from one state of the log from now on, whatever is written meanwhile; of a reader."""
+        ...
+
+    def settle(self, *, failed: bool) -> None:
         """Bring to disk, for certain, all that was committed before: asked of a new connection before its first commit.
 
-        An error of the disk leaves open what of it is there.
+        ``failed``: the connection before it ended with an error, or may have; that leaves open what is on disk.
         """
         ...
 
@@ -123,8 +131,9 @@ class SqliteDatabase:
     kind = "sqlite"
     errors: type[Exception] = sqlite3.Error
 
-    def __init__(self, connection: sqlite3.Connection, path: Path) -> None:
+    def __init__(self, connection: sqlite3.Connection, path: Path, writers: _Writers | None = None) -> None:
         self._connection = connection
+        self._writers = writers or _Writers()
         self._files = _identities(path)
         self.path = path
         self.name = str(path)
@@ -134,16 +143,7 @@ class SqliteDatabase:
 
     def begin(self) -> None:
         # SQLite itself looks again after up to 100 ms, and hardly ever finds a busy writer between two commits.
-        until = time.monotonic() + BUSY_TIMEOUT_S
-        while True:
-            try:
-                self._connection.execute("BEGIN IMMEDIATE")
-            except sqlite3.OperationalError as error:
-                if not _is(error, *_BUSY) or time.monotonic() > until:
-                    raise
-                time.sleep(random.uniform(*BUSY_PAUSE_S))  # noqa: S311 - not a secret: two that wait need not meet
-            else:
-                return
+        _patiently(self._connection, "BEGIN IMMEDIATE")
 
     def commit(self) -> None:
         self._connection.execute("COMMIT")
@@ -165,19 +165,32 @@ class SqliteDatabase:
         for statement in statements(migration):
             self._connection.execute(statement)
 
-    def forget_erased(self) -> None:
-        # Deleted rows are overwritten (secure_delete), but the write-ahead log may still hold them.
-        self._connection.execute(f"PRAGMA busy_timeout={BUSY_TIMEOUT_S * 1000:.0f}")
-        try:
-            self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-        finally:
-            self._connection.execute("PRAGMA busy_timeout=0")
-
-    def settle(self) -> None:
-        # After a failed flush the kernel takes the pages of the write-ahead log for written; the next flush succeeds
-        # without them. Copied into the database they are new pages, which are flushed for certain or fail again. A
-        # reader of long ago may hold this up; then there is what SQLite guarantees, and nobody waits for the reader.
+    def forget_erased(self) -> bool:
+        # Erased rows are overwritten, but the write-ahead log may still hold what they were. Copying it into the
+        # database is in nobody's way; then little is left to do while other writers wait. Readers are not waited for.
         self._connection.execute("PRAGMA wal_checkpoint(PASSIVE)")
+        (busy, *_) = self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+        return not busy
+
+    def freeze(self) -> None:
+        self._connection.execute("BEGIN")
+
+    def settle(self, *, failed: bool) -> None:
+        # After a failed flush the kernel takes the pages of the write-ahead log for written, still shows them, and
+        # flushes without them from then on. Who opens the log next finds its end in memory and builds on it; a power
+        # cut would take both. So what is there is written once more: it is flushed for certain, or fails again. Then
+        # it is copied into the database, whose own pages may have met the same. (Not first: a copy that is cut off in
+        # the middle needs the write-ahead log.)
+        if not self._writers.alone and not failed:
+            return  # whoever writes has done it, and would have met the error
+        self.begin()
+        try:
+            _write_again(Path(f"{self.path}-wal"))
+            flush_folder(self.path.parent)
+        finally:
+            self.rollback()
+        if failed:
+            self._connection.execute("PRAGMA wal_checkpoint(PASSIVE)")
 
     def in_place(self) -> bool:
         return _identities(self.path) == self._files
@@ -191,6 +204,7 @@ class SqliteDatabase:
 
     def close(self) -> None:
         self._connection.close()
+        self._writers.close()
 
 
 def open_for_writing(path: Path) -> SqliteDatabase:
@@ -198,27 +212,32 @@ def open_for_writing(path: Path) -> SqliteDatabase:
 
     Raises :class:`LedgerError` with a remedy.
     """
+    writers = _Writers()
     try:
         _create(path)
+        writers.join(path)
         connection = sqlite3.connect(
             path, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False, cached_statements=64
         )
     except (OSError, sqlite3.Error) as error:
+        writers.close()
         raise cannot_write(str(path), error) from None
     try:
         _check_identity(connection, path)
         connection.execute("PRAGMA synchronous=FULL")
-        connection.execute("PRAGMA journal_mode=WAL")
+        _log_ahead(connection)
         connection.execute("PRAGMA secure_delete=ON")
         connection.execute(f"PRAGMA cache_size=-{CACHE_KIB:d}")
         connection.execute("SELECT count(*) FROM sqlite_master")  # now its three files are there
         connection.execute("PRAGMA busy_timeout=0")  # begin() waits
-        return SqliteDatabase(connection, path)
+        return SqliteDatabase(connection, path, writers)
     except (OSError, sqlite3.Error) as error:
         connection.close()
+        writers.close()
         raise cannot_write(str(path), error) from None
     except LedgerError:
         connection.close()
+        writers.close()
         raise
 
 
@@ -238,6 +257,70 @@ def _create(path: Path) -> None:
     finally:
         os.close(descriptor)
     flush_folder(path.parent)
+
+
+def _patiently(connection: sqlite3.Connection, statement: str) -> sqlite3.Cursor:
+    """Wait for another writer, at most :data:`BUSY_TIMEOUT_S`."""
+    until = time.monotonic() + BUSY_TIMEOUT_S
+    while True:
+        try:
+            return connection.execute(statement)
+        except sqlite3.OperationalError as error:
+            if not _is(error, *_BUSY) or time.monotonic() > until:
+                raise
+            time.sleep(random.uniform(*BUSY_PAUSE_S))  # noqa: S311 - not a secret: two that wait need not meet
+
+
+def _log_ahead(connection: sqlite3.Connection) -> None:
+    # Of processes that make the log at the same moment all but one are told at once that it is locked.
+    (mode,) = _patiently(connection, "PRAGMA journal_mode=WAL").fetchone()
+    if mode != "wal":  # SQLite says nothing else about it
+        raise OSError("it cannot have a write-ahead log there: a network's file system, or a failing disk")
+
+
+def _write_again(path: Path) -> None:
+    """Make every page of a file one that has to be flushed, and flush it. Nobody else may be writing it."""
+    descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+    try:
+        offset = 0
+        while part := os.pread(descriptor, _PART, offset):
+            offset += os.pwrite(descriptor, part, offset)
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+_PART: Final = 1 << 20
+
+
+class _Writers:
+    """The processes that write a log, as far as each knows whether it was the first of them.
+
+    A lock on a file beside the log, which belongs to nothing else: SQLite's own must not be touched.
+    """
+
+    def __init__(self) -> None:
+        self.alone = False
+        self._descriptor = -1
+
+    def join(self, path: Path) -> None:
+        """Be one of them. Raises :class:`OSError`."""
+        name = f"{path}-writers"
+        self._descriptor = os.open(name, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+        give_to_owner_of_folder(self._descriptor, path.parent)
+        try:
+            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            self.alone = True
+        except BlockingIOError:
+            pass
+        with contextlib.suppress(BlockingIOError):  # one that was alone is just making room
+            fcntl.flock(self._descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+
+    def close(self) -> None:
+        """Be none of them any more."""
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1
 
 
 def _identities(path: Path) -> tuple[tuple[int, int], ...] | None:
@@ -297,8 +380,9 @@ def cannot_read(name: str, error: Exception) -> LedgerUnreadable:
 
 def _check_identity(connection: sqlite3.Connection, path: Path) -> None:
     try:
-        (application,) = connection.execute("PRAGMA application_id").fetchone()
+        # In this order: another process may be making the log, its tables and their owner's number in one commit.
         (tables,) = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+        (application,) = connection.execute("PRAGMA application_id").fetchone()
     except sqlite3.OperationalError:
         raise  # the disk, not what is on it
     except sqlite3.DatabaseError as error:

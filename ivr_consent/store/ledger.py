@@ -25,7 +25,8 @@ from ivr_consent.store.database import Database
 from ivr_consent.store.personal import split
 from ivr_consent.store.place import Place, open_for_writing
 from ivr_consent.store.reader import LedgerReader
-from ivr_consent.store.sealer import Published, Sealer, SealRequest
+from ivr_consent.store.sealer import Published, Sealer
+from ivr_consent.store.work import WORK_DEADLINE_S, Request, T, Work
 
 COMMIT_DEADLINE_S: Final = 2.0
 """How long a caller waits for the disk before going on unrecorded. A healthy disk answers in milliseconds."""
@@ -129,10 +130,12 @@ class Ledger:
         self._doubts: deque[_Doubt] = deque(maxlen=MAX_DOUBTS)
         self._dispatch = dispatch or _call_here
         self._clock = clock
-        self._queue: queue.SimpleQueue[Ticket | SealRequest | None] = queue.SimpleQueue()
+        self._queue: queue.SimpleQueue[Ticket | Request[Any] | None] = queue.SimpleQueue()
         self._unwritten: deque[Ticket] = deque(maxlen=MAX_UNWRITTEN)
-        self._seals: list[SealRequest] = []
+        self._shared: list[Request[Any]] = []
+        self._apart_requests: list[Request[Any]] = []
         self.healthy = True
+        self._closing = False
         self._thread = threading.Thread(target=self._write_until_closed, name="ledger", daemon=True)
         self._sealer = Sealer(self.place, self._queue.put, published=published, goes_on=seals)
         self._thread.start()
@@ -148,19 +151,7 @@ class Ledger:
 
         A granted decision is tried once; any other is kept and tried again while the disk refuses.
         """
-        call = decision.call
-        whole = decision.payload()
-        public, personal = split(whole)
-        entry = Entry(
-            "decision",
-            call.call_id,
-            call.line,
-            decision.outcome.value,
-            canonical(public),
-            personal,
-            decision_index(whole),
-        )
-        ticket = Ticket(entry, done, decision)
+        ticket = Ticket(decision_entry(decision), done, decision)
         self._queue.put(ticket)
         return ticket
 
@@ -223,8 +214,21 @@ class Ledger:
         """
         return self._sealer.seal()
 
+    def transact(self, work: Work[T], timeout: float = WORK_DEADLINE_S) -> T:
+        """Have work done in a transaction of its own, on the writer thread, and wait for it so many seconds.
+
+        Blocking. Raises what the work raises, when nothing was changed, and :class:`LedgerError` when the log could not
+        be written.
+        """
+        if self._closing:
+            raise LedgerError("the log is being closed; run this again")
+        request = Request(work, apart=True)
+        self._queue.put(request)
+        return request.result(timeout)
+
     def close(self) -> None:
         """Write what is queued, try once more what was refused, seal what is due, and close."""
+        self._closing = True
         self._sealer.close()
         self._queue.put(None)
         self._thread.join(timeout=CLOSE_DEADLINE_S)
@@ -236,6 +240,7 @@ class Ledger:
     # --- the writer thread ------------------------------------------------------------------------------------------
 
     def _write_until_closed(self) -> None:
+        self._begin()
         closing = False
         while not closing:
             batch: list[Ticket] = []
@@ -244,8 +249,8 @@ class Ledger:
                 while True:
                     if first is None:
                         closing = True
-                    elif isinstance(first, SealRequest):
-                        self._seals.append(first)
+                    elif isinstance(first, Request):
+                        (self._apart_requests if first.apart else self._shared).append(first)
                     else:
                         batch.append(first)
                     if len(batch) >= MAX_BATCH:
@@ -256,12 +261,21 @@ class Ledger:
             late = list(self._unwritten)
             self._unwritten.clear()
             batch = [ticket for ticket in late + batch if not (ticket.abandoned and ticket.grants)]
-            while batch or self._seals or self._doubts:
+            while batch or self._shared or self._doubts:
                 self._dispatch_safely(self._commit(batch[:MAX_BATCH]))
                 batch = batch[MAX_BATCH:]
                 if not self.healthy:  # what the disk has to say to the rest would be the same
                     self._dispatch_safely([self._refused(ticket) for ticket in batch])
                     break
+            while self._apart_requests:
+                self._do(self._apart_requests.pop(0))
+
+    def _begin(self) -> None:
+        """What an earlier process may have left unfinished is brought to disk before anyone adds to it."""
+        try:
+            self._opened()
+        except Exception as error:  # noqa: BLE001 - as below: said, and tried again with the first batch
+            self._give_up(error)
 
     def _dispatch_safely(self, callbacks: list[Callable[[], None]]) -> None:
         try:
@@ -270,17 +284,17 @@ class Ledger:
             log.exception("ledger_callbacks_lost", count=len(callbacks))
 
     def _commit(self, batch: list[Ticket]) -> list[Callable[[], None]]:
-        seals, self._seals = self._seals, []  # they share the commit of whatever waits
+        requests, self._shared = self._shared, []
         try:
-            written = self._transaction(batch, seals)
+            written = self._transaction(batch, requests)
         except Exception as error:  # noqa: BLE001 - the writer's root: whatever is wrong, it refuses this batch, goes on
-            for request in seals:
+            for request in requests:
                 request.finish(written=False)
             self._give_up(error)
             if isinstance(error, _UNWRITABLE):  # not the disk's fault: one ticket's, and it is not the others'
                 return self._apart(batch, error)
             return [self._refused(ticket) for ticket in batch]
-        for request in seals:
+        for request in requests:
             request.finish(written=True)
         if not self.healthy:
             log.info("log_written_again", path=self.place.name)
@@ -290,7 +304,29 @@ class Ledger:
         self._sealer.written(self._chain.tree.size - self._chain.sealed)
         return [self._accepted(ticket) for ticket in written]
 
-    def _transaction(self, batch: list[Ticket], seals: list[SealRequest]) -> list[Ticket]:
+    def _do(self, request: Request[Any]) -> None:
+        """Work in a transaction of its own: what it refuses or does wrong is told to whoever asked, and nobody else."""
+        if request.abandoned:
+            return
+        if self._doubts:  # the disk refuses just now; events go first
+            request.finish(written=False)
+            return
+        try:
+            self._transaction([], [request])
+        except Exception as error:  # noqa: BLE001 - the writer's root, as for a batch
+            if isinstance(error, (self._database.errors, OSError, LedgerError)):
+                self._give_up(error)
+                error = LedgerError(f"the log could not be written ({error}); see its disk, and run this again")
+            else:
+                self._database.rollback()
+            request.finish(written=False, error=error)
+            return
+        self._doubts.clear()
+        self._mark.set(self._chain.log_id, self._chain.tree.size)
+        self._sealer.written(self._chain.tree.size - self._chain.sealed)
+        request.finish(written=True)
+
+    def _transaction(self, batch: list[Ticket], requests: list[Request[Any]]) -> list[Ticket]:
         """Write a batch; those of it that are now in the log. Raises what the database raises."""
         database, chain = self._opened()
         database.begin()
@@ -299,8 +335,8 @@ class Ledger:
         batch = self._found_after_all(batch, time)
         for ticket in batch:
             self._append(ticket, time)
-        for request in seals:
-            request.answer(chain, time)
+        for request in requests:
+            request.answer(chain, database, time)
         chain.save()
         self._doubts.append(_Doubt(chain.tree.size, chain.last_leaf, tuple(batch)))
         database.commit()
@@ -318,7 +354,7 @@ class Ledger:
             self._chain = Chain(self._database)
             self._state = _State.OPENED
         if self._state is _State.OPENED:
-            self._database.settle()
+            self._database.settle(failed=not self.healthy)
             self._state = _State.SETTLED
         return self._database, self._chain
 
@@ -346,15 +382,14 @@ class Ledger:
     def _found_after_all(self, batch: list[Ticket], time: str) -> list[Ticket]:
         """What a commit that failed has written all the same is not written again; a grant in it, refused to its
         caller, is voided. The rest of the batch."""
-        for doubt in tuple(self._doubts):
-            if not self._chain.has(doubt.size, doubt.last_leaf):
-                continue
-            found = set(map(id, doubt.batch))
-            batch = [ticket for ticket in batch if id(ticket) not in found]
-            for ticket in doubt.batch:
-                if ticket.grants and ticket.kind == "decision":
-                    self._chain.append(_void(ticket.entry, {"reason": "log_not_written"}), time)
-        return batch
+        there = [doubt for doubt in self._doubts if self._chain.has(doubt.size, doubt.last_leaf)]
+        if not there:
+            return batch
+        written = {id(ticket) for doubt in there for ticket in doubt.batch}
+        for ticket in there[-1].batch:  # which has voided the grants of those before it
+            if ticket.grants and ticket.kind == "decision":
+                self._chain.append(_void(ticket.entry, {"reason": "log_not_written"}), time)
+        return [ticket for ticket in batch if id(ticket) not in written]
 
     def _time(self, chain: Chain) -> str:
         """The time of this commit's events. A clock that was set back is told in the log, so that it is no riddle."""
@@ -405,6 +440,14 @@ class Ledger:
                 done(Failed("log_not_written") if ticket_grants else Logged(durable=False))
 
         return tell
+
+
+def decision_entry(decision: Decision) -> Entry:
+    """A decision as it goes into the chain."""
+    call, whole = decision.call, decision.payload()
+    public, personal = split(whole)
+    outcome = decision.outcome.value
+    return Entry("decision", call.call_id, call.line, outcome, canonical(public), personal, decision_index(whole))
 
 
 def _void(entry: Entry, details: dict[str, Any]) -> Entry:

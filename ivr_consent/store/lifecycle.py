@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import fcntl
+import functools
 import os
 import time
 from collections.abc import Set as AbstractSet
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Final
 
+from ivr_consent import __version__
+from ivr_consent.core.decision import CallContext, Decision
 from ivr_consent.core.errors import ConsentError, LedgerError
+from ivr_consent.core.flow import failed_decision
 from ivr_consent.core.steps import Logged
 from ivr_consent.logs import get_logger
 from ivr_consent.store import recordings
-from ivr_consent.store.chain import CLOSING, ERASED
-from ivr_consent.store.ledger import Ledger
+from ivr_consent.store.chain import CLOSING, ERASED, Chain
+from ivr_consent.store.database import Database
+from ivr_consent.store.ledger import Ledger, decision_entry
 from ivr_consent.store.reader import CallRecord
 
 SETTLE_S: Final = 10.0
@@ -26,6 +31,10 @@ YOUNG_S: Final = 60.0
 
 UNSEEN_IDLE_S: Final = 6 * 3600.0
 """Where the open files of the switch cannot be seen, a file unchanged for so long belongs to an ended call."""
+
+DIED_AFTER: Final = timedelta(hours=1)
+"""A call that has been asked for so long without a decision is not being asked any more: its process died. The longest
+notice with all repeats takes minutes, and a switch that hears nothing of us takes the call back within seconds."""
 
 ID_LENGTH: Final = 32
 """Hexadecimal digits of a call's id, with which every file of its recording begins."""
@@ -57,6 +66,7 @@ def sweep(ledger: Ledger, directory: Path, busy: AbstractSet[str]) -> int:
     """
     with ledger.reader() as reader:
         records = reader.unfinished_grants()
+    decide_died(ledger, busy)
     closed = 0
     for record in records:
         call_id = record.call_id
@@ -71,6 +81,33 @@ def sweep(ledger: Ledger, directory: Path, busy: AbstractSet[str]) -> int:
         except (OSError, ConsentError) as error:  # one recording's trouble is not the next one's
             log.error("recording_not_finished", call_id=call_id, problem=str(error))
     return closed
+
+
+def decide_died(ledger: Ledger, busy: AbstractSet[str], now: datetime | None = None) -> int:
+    """Give each call that was being asked when its process died the one decision that it lacks (I3); their number.
+
+    Nobody was asked to the end, so nothing was granted, and the caller was taken to the unrecorded line.
+    """
+    with ledger.reader() as reader:
+        asked = [call for call in reader.undecided((now or datetime.now(UTC)) - DIED_AFTER) if call.call_id not in busy]
+    done = 0
+    for call in asked:
+        # What its process knew went with it; whoever called is not known here, and not looked for.
+        context = CallContext(call.call_id, call.line, "-", "-", None, f"ivr-consent {__version__}", "-")
+        if ledger.transact(functools.partial(_decide_first, failed_decision(context, "service_died"))):
+            log.warning("died_call_decided", call_id=call.call_id, line=call.line)
+            done += 1
+    return done
+
+
+def _decide_first(decision: Decision, chain: Chain, database: Database, at: str) -> bool:
+    """Append a decision unless the call has one by now; whether it was appended."""
+    call_id = (decision.call.call_id,)
+    if database.execute("SELECT 1 FROM decisions WHERE call_id = ?", call_id).fetchone() is None:
+        return bool(chain.append(decision_entry(decision), at))
+    # The disk had refused to take down that the call was asked, and took it after the decision.
+    database.execute("DELETE FROM asked WHERE call_id = ?", call_id)
+    return False
 
 
 def expire(ledger: Ledger, directory: Path, now: datetime | None = None) -> int:

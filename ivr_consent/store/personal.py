@@ -13,14 +13,21 @@ from ivr_consent.core.decision import canonical
 OF_CALL: Final = ("subject_ref", "channel_uniqueid")
 """Of the payload's table ``call``: the caller's keyed pseudonym, and what the switch calls the channel."""
 
-OF_EVENT: Final = ("agent", "reference_ref")
-"""Of the payload itself: who took the call, and the keyed hash of the reference code that the caller was told."""
+OF_EVENT: Final = ("agent", "by", "reference_ref")
+"""Of the payload itself: who took the call, who did what the event tells (approved, exported, …), and the keyed hash of
+the reference code that the caller was told."""
+
+OF_STAFF: Final = ("agent", "by")
+"""Of these, what is not about the caller."""
 
 TABLE: Final = "call"
 
+KEPT_BESIDE: Final = "LEFT JOIN personal AS p ON p.sequence = e.sequence AND p.erased = 0"
+"""How a question to ``events AS e`` reads what stands beside them, where it has not been erased."""
+
 
 class Personal(NamedTuple):
-    """The erasable part of one event: canonical JSON, and by what it is found."""
+    """The erasable part of one event: canonical JSON, and whom it is about: a caller, one of the staff."""
 
     data: bytes
     subject: str | None
@@ -39,7 +46,8 @@ def split(payload: Mapping[str, Any]) -> tuple[dict[str, Any], Personal | None]:
             found[TABLE] = of_call
     if not found:
         return public, None
-    return public, Personal(canonical(found), _text(found.get(TABLE, {}).get("subject_ref")), _text(found.get("agent")))
+    of_staff = _text(found.get("agent", found.get("by")))
+    return public, Personal(canonical(found), _text(found.get(TABLE, {}).get("subject_ref")), of_staff)
 
 
 def joined(public: Mapping[str, Any], personal: Mapping[str, Any]) -> dict[str, Any]:

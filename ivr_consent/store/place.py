@@ -76,14 +76,11 @@ class Place:
 def place_of(settings: Settings) -> Place:
     """Where the log of a configuration is."""
     log = settings.log
-    key = settings.path(log.signing_key_file) if log.signing_key_file is not None else None
-    path, seconds = settings.path(log.path), log.checkpoint_minutes * 60.0
+    path, key, seconds = settings.path(log.path), settings.sealing_key(), log.checkpoint_minutes * 60.0
     if log.url is None:
         return Place(path, key, log.checkpoint_events, seconds)
     password_file = settings.path(log.password_file) if log.password_file is not None else None
-    server = log.server_name
-    path = path.with_name(f"{server}.db")
-    return Place(path, key, log.checkpoint_events, seconds, log.url, server, password_file)
+    return Place(path, key, log.checkpoint_events, seconds, log.url, log.server_name, password_file)
 
 
 def open_for_writing(place: Place, clock: Callable[[], datetime] = utc_now) -> Database:
@@ -105,6 +102,7 @@ def open_for_writing(place: Place, clock: Callable[[], datetime] = utc_now) -> D
             first = _first_key(database, place, clock())
             database.commit()
             if first is not None:
+                database.settle(failed=True)  # an empty file beside a public key would be a log that is gone
                 key.publish(first)
         except (database.errors, OSError) as error:
             raise _cannot_write(place, error) from None

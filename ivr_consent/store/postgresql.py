@@ -32,6 +32,9 @@ SMALL_BYTES: Final = 64 << 20
 
 ERASING_S: Final = 600.0
 
+SLOW_S: Final = 0.5
+"""An attempt to connect that failed after so long is not made again before as long again: callers wait meanwhile."""
+
 _WORDS: Final = {"BLOB": "BYTEA", "INTEGER": "BIGINT", "TEXT": 'TEXT COLLATE "C"'}
 """Texts are compared by their bytes, as SQLite does: in Danish ``aa`` comes after ``z``."""
 
@@ -161,7 +164,9 @@ class PostgresqlDatabase:
         try:
             link = connect(self.address, self._application, writes=True)
         except psycopg.Error as error:
-            past.not_before, past.refused = 2 * time.monotonic() - begun, told(error)
+            took = time.monotonic() - begun
+            if took > SLOW_S:
+                past.not_before, past.refused = begun + 2 * took, told(error)
             raise
         try:
             self._end_lost_session(link)
@@ -197,16 +202,12 @@ class PostgresqlDatabase:
             )
 
     def alive(self) -> bool:
-        """Whether the server has not closed the connection meanwhile, as far as has come through to us."""
-        link = self._link
-        if link.lost:
+        """Whether the server has said nothing meanwhile: unasked, it says farewell, or hangs up without a word."""
+        if self._link.lost:
             return False
-        if select.select([link.fileno()], [], [], 0)[0]:  # its farewell, or a word on a setting that was changed
-            try:
-                link.pgconn.consume_input()
-            except psycopg.OperationalError:
-                return False
-        return True
+        waiting = select.poll()  # a service has more descriptors than select() can take
+        waiting.register(self._link.fileno(), select.POLLIN)
+        return not waiting.poll(0)
 
     def must_reopen(self, error: Exception) -> bool:
         """Whether everything about the log has to be looked at again."""
@@ -311,14 +312,17 @@ class PostgresqlDatabase:
             link.execute(f'CREATE SCHEMA "{schema}"'.encode())
         link.execute(_WORD.sub(lambda found: _WORDS[found[0]], migration).encode())
 
-    def settle(self) -> None:
+    def freeze(self) -> None:
+        raise psycopg.ProgrammingError("opened for writing")
+
+    def settle(self, *, failed: bool) -> None:
         """Nothing to do: a server whose flush failed stops, and reads what is on its disk."""
 
     def in_place(self) -> bool:
         """Nobody can move a table that a transaction is writing."""
         return True
 
-    def forget_erased(self) -> None:
+    def forget_erased(self) -> bool:
         """Let nothing of erased rows be found by a question, and their room be used again.
 
         A small table is written anew, so that its files hold nothing of them either. What the write-ahead log, copies
@@ -332,3 +336,4 @@ class PostgresqlDatabase:
             link.execute(b"VACUUM FULL personal" if size <= SMALL_BYTES else b"VACUUM personal")
         finally:
             link.close()
+        return True

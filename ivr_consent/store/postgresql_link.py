@@ -142,7 +142,7 @@ def _begin_session(link: Link, address: Address, *, writes: bool) -> None:
     milliseconds = {
         "statement_timeout": STATEMENT_S if writes else READING_S,
         "lock_timeout": STATEMENT_S - 0.2,
-        "idle_in_transaction_session_timeout": IDLE_S,
+        "idle_in_transaction_session_timeout": IDLE_S if writes else READING_S,
         "tcp_user_timeout": 5.0,
     }
     settings = {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 from collections import deque
 from collections.abc import Iterator, Sequence
 from itertools import islice
@@ -18,8 +19,14 @@ from ivr_consent.store.postgresql_link import Link, connect
 CHUNK: Final = 500
 """Rows of an answer that are fetched at once; the first ones are there before the server has found the last."""
 
-MAX_LINKS: Final = 4
+MAX_LINKS: Final = 8
 """Connections of one reader: a further one is made only for a question amid the answer to another."""
+
+_SHORT: Final = re.compile(r"(\bLIMIT (\?|\d+)|\bsequence = \?)$")
+"""How questions end whose answers are short: they are fetched at once, and the server keeps a plan for what is asked
+often, which is most of the work."""
+
+_ONE_STATE: Final = b"BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
 
 
 class PostgresqlReading:
@@ -32,7 +39,9 @@ class PostgresqlReading:
         self.address, self.name = address, address.name
         self._free: list[Link] = []
         self._links: list[Link] = []
+        self._snapshot: str | None = None
         self._release(self._take())
+        self._table = self._log_table()
 
     def _take(self) -> Link:
         if self._free:
@@ -41,6 +50,9 @@ class PostgresqlReading:
             raise psycopg.OperationalError(f"more than {MAX_LINKS} answers of the log are being read at once")
         link = connect(self.address, f"{APPLICATION} reader", writes=False)
         self._links.append(link)
+        if self._snapshot is not None:
+            link.execute(_ONE_STATE)
+            link.execute(f"SET TRANSACTION SNAPSHOT '{self._snapshot}'".encode())
         return link
 
     def _release(self, link: Link) -> None:
@@ -52,7 +64,13 @@ class PostgresqlReading:
 
     def execute(self, statement: str, values: Sequence[Any] = ()) -> Cursor:
         """Ask; the first rows of the answer are there when this returns."""
-        return _Answer(self._rows(statement, values))
+        if not _SHORT.search(statement):
+            return _Answer(self._rows(statement, values))
+        link = self._take()
+        try:
+            return link.cursor().execute(numbered(statement), values)
+        finally:
+            self._release(link)
 
     def _rows(self, statement: str, values: Sequence[Any]) -> Iterator[tuple[Any, ...]]:
         link = self._take()
@@ -82,14 +100,25 @@ class PostgresqlReading:
     def run(self, migration: str) -> None:
         raise _only_read()
 
-    def forget_erased(self) -> None:
+    def forget_erased(self) -> bool:
         raise _only_read()
 
-    def settle(self) -> None:
+    def freeze(self) -> None:
+        """Answer from one state of the log from now on, on every connection."""
+        link = self._take()
+        link.execute(_ONE_STATE)
+        (self._snapshot,) = link.execute(b"SELECT pg_export_snapshot()").fetchone() or (None,)
+        self._release(link)
+
+    def settle(self, *, failed: bool) -> None:
         raise _only_read()
 
     def in_place(self) -> bool:
-        return True
+        """Whether it is still the same tables: a copy that was restored has others."""
+        return self._log_table() == self._table
+
+    def _log_table(self) -> object:
+        return self.execute("SELECT to_regclass('log')::oid").fetchone()
 
     def alive(self) -> bool:
         return True

@@ -10,7 +10,7 @@ from typing import Any, Final
 from ivr_consent.store.personal import joined
 from ivr_consent.verifier import Event, commitment, leaf, leaf_hash
 
-MAX_PAYLOAD_BYTES: Final = 1 << 20
+MAX_PAYLOAD_BYTES: Final = 1 << 18
 """Of one event; ours have a few thousand."""
 
 MAX_DEPTH: Final = 64

@@ -93,7 +93,7 @@ _TWO: Final = """
     );
     CREATE INDEX events_of_call ON events (call_id) WHERE call_id IS NOT NULL;
 
-    CREATE TABLE personal (                -- beside the chain; a row may be erased
+    CREATE TABLE personal (                -- beside the chain; a row may be erased, see store/erasure.py
         sequence INTEGER PRIMARY KEY,
         salt BLOB NOT NULL,
         data BLOB NOT NULL,                -- canonical JSON
@@ -101,9 +101,9 @@ _TWO: Final = """
         agent TEXT,                        -- as in data
         facet INTEGER,                     -- of the event, where there is an agent
         decision INTEGER,                  -- of the event's call, where there is an agent, and its facet
-        decision_facet INTEGER
+        decision_facet INTEGER,
+        erased INTEGER NOT NULL            -- 1: nothing of it is left, zeros and dashes stand where it stood
     );
-    CREATE INDEX personal_of_subject ON personal (subject) WHERE subject IS NOT NULL;
     CREATE INDEX personal_of_agent ON personal (agent, facet, sequence) WHERE agent IS NOT NULL;
     CREATE INDEX calls_of_agent ON personal (agent, decision_facet, decision) WHERE decision IS NOT NULL;
 
@@ -210,6 +210,12 @@ _TWO_SQLITE: Final = """
         BEGIN SELECT RAISE(ABORT, 'the log is append-only'); END;
     CREATE TRIGGER events_are_pruned_only BEFORE DELETE ON events
         WHEN NOT EXISTS (SELECT 1 FROM pruned WHERE sequence = OLD.sequence)
+            AND OLD.sequence > (SELECT trunk_size FROM log)
+        BEGIN SELECT RAISE(ABORT, 'the log is append-only'); END;
+    CREATE TRIGGER pruned_is_never_changed BEFORE UPDATE ON pruned
+        BEGIN SELECT RAISE(ABORT, 'the log is append-only'); END;
+    CREATE TRIGGER pruned_goes_with_the_trunk BEFORE DELETE ON pruned
+        WHEN OLD.sequence > (SELECT trunk_size FROM log)
         BEGIN SELECT RAISE(ABORT, 'the log is append-only'); END;
     CREATE TRIGGER checkpoints_are_never_changed BEFORE UPDATE ON checkpoints
         BEGIN SELECT RAISE(ABORT, 'the log is append-only'); END;
@@ -229,7 +235,17 @@ _TWO_POSTGRESQL: Final = """
     $$;
     CREATE FUNCTION only_pruned() RETURNS trigger LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
         BEGIN
-            IF NOT EXISTS (SELECT 1 FROM pruned WHERE sequence = OLD.sequence) THEN
+            IF NOT EXISTS (SELECT 1 FROM pruned WHERE sequence = OLD.sequence)
+                AND OLD.sequence > (SELECT trunk_size FROM log)
+            THEN
+                RAISE EXCEPTION 'the log is append-only';
+            END IF;
+            RETURN OLD;
+        END
+    $$;
+    CREATE FUNCTION only_the_trunk() RETURNS trigger LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
+        BEGIN
+            IF OLD.sequence > (SELECT trunk_size FROM log) THEN
                 RAISE EXCEPTION 'the log is append-only';
             END IF;
             RETURN OLD;
@@ -251,6 +267,12 @@ _TWO_POSTGRESQL: Final = """
     CREATE TRIGGER events_are_pruned_only BEFORE DELETE ON events
         FOR EACH ROW EXECUTE FUNCTION only_pruned();
     CREATE TRIGGER events_are_never_emptied BEFORE TRUNCATE ON events
+        FOR EACH STATEMENT EXECUTE FUNCTION append_only();
+    CREATE TRIGGER pruned_is_never_changed BEFORE UPDATE ON pruned
+        FOR EACH ROW EXECUTE FUNCTION append_only();
+    CREATE TRIGGER pruned_goes_with_the_trunk BEFORE DELETE ON pruned
+        FOR EACH ROW EXECUTE FUNCTION only_the_trunk();
+    CREATE TRIGGER pruned_is_never_emptied BEFORE TRUNCATE ON pruned
         FOR EACH STATEMENT EXECUTE FUNCTION append_only();
     CREATE TRIGGER checkpoints_are_never_changed BEFORE UPDATE OR DELETE ON checkpoints
         FOR EACH ROW EXECUTE FUNCTION append_only();

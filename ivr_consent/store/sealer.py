@@ -10,8 +10,10 @@ from typing import Final
 from ivr_consent.core.errors import LedgerError
 from ivr_consent.logs import get_logger
 from ivr_consent.store.chain import Chain
+from ivr_consent.store.database import Database
 from ivr_consent.store.place import Place, open_for_reading
 from ivr_consent.store.sealing import origin
+from ivr_consent.store.work import Request
 from ivr_consent.verifier import Checkpoint, PublicKey, note
 
 SEAL_DEADLINE_S: Final = 20.0
@@ -23,33 +25,22 @@ Published = Callable[[str], None]
 log = get_logger()
 
 
-class SealRequest:
+class SealRequest(Request["str | None"]):
     """A checkpoint asked of the writer thread: it signs inside the transaction whose end the checkpoint tells."""
 
     def __init__(self, key: PublicKey, next_key: PublicKey, sign: Callable[[bytes], bytes]) -> None:
+        super().__init__(self._sealed, apart=False)
         self._key, self._next_key, self._sign = key, next_key, sign
-        self._done = threading.Event()
-        self._made: str | None = None
-        self.note: str | None = None
 
-    def answer(self, chain: Chain, time: str) -> None:
-        """In the transaction: add the checkpoint, unless another process was first."""
-        self._made = None
+    def _sealed(self, chain: Chain, _: Database, time: str) -> str | None:
+        """The note of the checkpoint added; ``None`` when another process was first."""
         if chain.next_key != str(self._key) or chain.tree.size == chain.sealed:
-            return
+            return None
         time = max(time, chain.last_time)
         text = Checkpoint(origin(chain.log_id), chain.tree.size, chain.tree.root(), time, self._next_key).text()
-        self._made = note(text, self._key, self._sign(text.encode()))
-        chain.seal(self._made, time, str(self._next_key))
-
-    def finish(self, *, written: bool) -> None:
-        """After the transaction: whether it is on disk."""
-        self.note = self._made if written else None
-        self._done.set()
-
-    def wait(self) -> str | None:
-        """The note when it is on disk, else ``None``."""
-        return self.note if self._done.wait(SEAL_DEADLINE_S) else None
+        made = note(text, self._key, self._sign(text.encode()))
+        chain.seal(made, time, str(self._next_key))
+        return made
 
 
 class Sealer:
@@ -85,8 +76,8 @@ class Sealer:
         if self._thread is not None:
             self._thread.join(timeout=SEAL_DEADLINE_S)
             self._guarded()
-        elif self._unsealed >= self._place.checkpoint_events or (self._unsealed and self._overdue()):
-            self._guarded()
+        elif self._unsealed:
+            self._guarded(only_overdue=self._unsealed < self._place.checkpoint_events)
 
     def _run(self) -> None:
         while not self._closing:
@@ -95,12 +86,13 @@ class Sealer:
             if not self._closing:
                 self._guarded()
 
-    def _guarded(self) -> None:
+    def _guarded(self, *, only_overdue: bool = False) -> None:
         """One attempt: whatever is wrong, calls go on, and the next attempt comes."""
         if not self._key.usable():
             return  # another user's log, which the service of that user seals
         try:
-            self.seal()
+            if not only_overdue or self._overdue():
+                self.seal()
             self._told = False
         except Exception as error:  # noqa: BLE001 - the root of a thread
             if not self._told:
@@ -128,7 +120,7 @@ class Sealer:
                     )
                 request = SealRequest(expected, self._key.prepare(chain.log_id), self._key.signer())
                 self._submit(request)
-                made = request.wait()
+                made = request.finished(SEAL_DEADLINE_S)
                 if made is not None:
                     self._key.advance()
             except OSError as error:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import email
 import email.policy
 import ssl
-import sys
 import threading
 from collections.abc import Iterator
 from email.message import EmailMessage
@@ -16,9 +15,10 @@ import pytest
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from ivr_consent.anchors import mail as module
-from ivr_consent.anchors.mail import MAX_ANSWERS, MailAnchor, notes_in_mails
+from ivr_consent.anchors.mail import MAX_ANSWERS, MailAnchor
 from ivr_consent.anchors.place import AnchorError, Limit
 from ivr_consent.config_anchors import MailAnchor as Table
+from ivr_consent.verifier import outside_in
 from tests.anchors.support import HOST, LOG_ID, Mailbox, certificate, checkpoint, limit, mail_server
 
 ONE, TWO = checkpoint(1), checkpoint(2000)
@@ -63,7 +63,7 @@ def test_a_server_of_seven_bits_gets_seven_bits(box: Mailbox) -> None:
     (raw,) = box.mails
     assert raw.isascii()
     assert not any("BODY" in line.upper() for line in box.said)
-    assert list(notes_in_mails(iter([raw]))) == [ONE]
+    assert kept(raw) == [ONE.note]
 
 
 def test_the_program_takes_it(tmp_path: Path) -> None:
@@ -76,7 +76,7 @@ def test_the_program_takes_it(tmp_path: Path) -> None:
     raw = (tmp_path / "mail").read_bytes()
     assert ONE.note.encode() in raw
     assert b"\r" not in raw
-    assert list(notes_in_mails(iter([raw]))) == [ONE]
+    assert kept(raw) == [ONE.note]
 
 
 def test_the_program_fails(tmp_path: Path) -> None:
@@ -229,22 +229,24 @@ def test_it_is_not_read_by_itself(box: Mailbox) -> None:
         anchor(box).read(limit())
 
 
+def kept(data: bytes) -> list[str]:
+    """What the verifier finds in a file that somebody saved."""
+    return [outside.note for outside in outside_in(data)]
+
+
 @pytest.mark.parametrize("coding", ["8bit", "quoted-printable", "base64"])
-@pytest.mark.parametrize("step", [7, 1 << 20])
-def test_saved_mails(coding: str, step: int) -> None:
+def test_saved_mails(coding: str) -> None:
     """One, or a mailbox of many, however they were coded on their way."""
 
-    def raw(number: int) -> bytes:
+    def raw(number: int, coding: str = coding) -> bytes:
         message = module.mail(checkpoint(number), SENDER, TO)
         message.set_content(checkpoint(number).note, charset="utf-8", cte=coding)
         return message.as_bytes()
 
-    def found(data: bytes) -> list[Any]:
-        return list(notes_in_mails(data[at : at + step] for at in range(0, len(data), step)))
-
-    assert found(raw(1)) == [ONE]
-    box = b"".join(b"From x@example.org Mon Jan  1 00:00:00 2026\n" + raw(number) + b"\n" for number in (1, 5, 2000))
-    assert found(box) == [ONE, checkpoint(5), TWO]
+    assert kept(raw(1)) == [ONE.note]
+    mails = (raw(1), raw(5, "quoted-printable"), raw(6, "base64"), raw(2000))
+    box = b"".join(b"From x@example.org Mon Jan  1 00:00:00 2026\n" + mail + b"\n" for mail in mails)
+    assert sorted(kept(box)) == sorted(checkpoint(number).note for number in (1, 5, 6, 2000))
 
 
 def test_a_mail_that_was_passed_on() -> None:
@@ -252,7 +254,7 @@ def test_a_mail_that_was_passed_on() -> None:
     outer.set_content("see below")
     outer.add_attachment(module.mail(ONE, SENDER, TO))
     outer.add_attachment(TWO.note.encode(), maintype="text", subtype="plain", filename="note.txt")
-    assert list(notes_in_mails(iter([outer.as_bytes()]))) == [ONE, TWO]
+    assert sorted(kept(outer.as_bytes())) == sorted([ONE.note, TWO.note])
 
 
 def test_mails_made_to_do_harm() -> None:
@@ -264,7 +266,5 @@ def test_mails_made_to_do_harm() -> None:
         b"From \nFrom \n\nFrom ",
         b"\0" * 100_000,
     ):
-        before = sys.getrecursionlimit()
-        mailbox = data + b"\nFrom x\n" + module.mail(ONE, SENDER, TO).as_bytes()
-        assert list(notes_in_mails(iter([mailbox]))) == [ONE]
-        assert sys.getrecursionlimit() == before
+        mailbox = b"From a\n" + data + b"\nFrom b\n" + module.mail(ONE, SENDER, TO).as_bytes()
+        assert kept(mailbox) == [ONE.note]

@@ -31,7 +31,7 @@ ALWAYS: Final = -1
 
 
 class Operation(IntFlag):
-    """What a rule meets, and what stands in a trace. ``MARK``: said by the test's process itself. ``FAILED``: a flush."""
+    """What a rule meets, and what stands in a trace: ``MARK`` was said by the process, ``FAILED`` was a flush."""
 
     WRITE = 1
     FLUSH = 2
@@ -173,9 +173,9 @@ class _File:
         self.pending.clear()
 
     def after_cut(self, chance: random.Random) -> bytes:
-        """What is found after the power is back: of what was not flushed any part, in whole sectors."""
+        """What is found after the power is back: of what was not flushed any part, in whole sectors, or nothing."""
         data = bytearray(self.durable)
-        luck = chance.choice((0.0, 0.5, 1.0))
+        luck = chance.choice((0.0, 0.0, 0.5, 1.0))
         for offset, image in self.pending:
             if offset < 0:
                 if chance.random() < luck:

@@ -28,7 +28,10 @@ from ivr_consent.verifier import (
     opened,
 )
 
-COLUMNS = "e.sequence, e.time, e.kind, e.call_id, e.line, e.outcome, e.payload, e.commitment, e.previous"
+EVENTS = """
+    SELECT e.sequence, e.time, e.kind, e.call_id, e.line, e.outcome, e.payload, e.commitment, e.previous, p.salt, p.data
+    FROM events AS e LEFT JOIN personal AS p ON p.sequence = e.sequence WHERE e.sequence > ? ORDER BY e.sequence
+"""
 
 
 @dataclass(slots=True)
@@ -59,8 +62,7 @@ class Evidence:
                 ).fetchall()
             )
             due = next(notes, None)
-            query = f"SELECT {COLUMNS}, p.salt, p.data FROM events e LEFT JOIN personal p ON p.sequence = e.sequence "
-            for row in database.execute(query + "WHERE e.sequence > ? ORDER BY e.sequence", [self.tree.size]):
+            for row in database.execute(EVENTS, [self.tree.size]):
                 self._event(Event(*row[:9]), row[9], row[10])
                 if due is not None and due[0] == self.tree.size:
                     self._checkpoint(*due)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import random
 import resource
 import secrets
@@ -96,7 +95,10 @@ def _obey(link: socket.socket, lines: Any, place: Place) -> None:
         match name:
             case "decide":
                 call_id = command.get("call") or secrets.token_hex(16)
-                return as_json(ledger.decide_now(decision(call_id, command["outcome"]))) | {"call": call_id}
+                told = as_json(ledger.decide_now(decision(call_id, command["outcome"])))
+                if command.get("mark") and told["answer"] in ("granted", "logged"):
+                    disk.mark(f"{call_id} {command['outcome']} {told['sequence']}")
+                return told | {"call": call_id}
             case "flow":  # what a call does: a grant that is refused is followed by the failed decision
                 call_id = secrets.token_hex(16)
                 first = ledger.decide_now(decision(call_id, "granted"))
@@ -112,7 +114,7 @@ def _obey(link: socket.socket, lines: Any, place: Place) -> None:
                 offset[0] = command["seconds"]
                 return {}
             case "descriptors":
-                soft = len(os.listdir("/proc/self/fd")) - 1 if command["none"] else 1024
+                soft = len(list(Path("/proc/self/fd").iterdir())) - 1 if command["none"] else 1024
                 resource.setrlimit(resource.RLIMIT_NOFILE, (soft, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
                 return {}
             case "healthy":
@@ -180,16 +182,14 @@ def load(
     until = time.monotonic() + seconds
 
     def call_after_call(number: int) -> None:
-        chance = random.Random(seed * 1000 + number)
+        chance = random.Random(seed * 1000 + number)  # noqa: S311 - a load, no secret
         while time.monotonic() < until:
             call_id, outcome = secrets.token_hex(16), chance.choice(OUTCOMES)
             if chance.random() < 0.3:
                 ledger.note(call_id, "support", "asked", {"languages": "en"}, None)
             _write(link, ledger, call_id, outcome, trace)
             if outcome == "granted" and chance.random() < 0.5:
-                wait = threading.Event()
-                ledger.note(call_id, "support", "recording_confirmed", {"handle": "0x1"}, lambda _, w=wait: w.set())
-                wait.wait(20)
+                ledger.note_now(call_id, "support", "recording_confirmed", {"handle": "0x1"}, 20.0)
             if chance.random() < 0.05:
                 ledger.tell("spot_check", {"number": number})
 

@@ -3,6 +3,7 @@ and when the fault is over the log goes on by itself."""
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import json
 import os
@@ -218,11 +219,13 @@ def test_the_database_cannot_be_written_while_its_log_can(service: Service, oper
     """Decisions are on disk in the write-ahead log; they stay there, through a kill too, until they can be moved."""
     service.disk.fail(Fault(operation, LOG, errno.EIO))
     acknowledged = []
-    for _ in range(8):
-        answers = service.ask("many", count=150)["answers"]
+    rounds = 0
+    while service.disk.hits < 3:
+        rounds += 1
+        assert rounds < 200, "the write-ahead log was never moved"
+        answers = service.ask("many", count=50)["answers"]
         acknowledged += [(call, outcome) for call, outcome, told in answers if told["answer"] in ("granted", "logged")]
-    assert service.disk.hits, "the write-ahead log was never moved"
-    assert len(acknowledged) == 8 * 150
+    assert len(acknowledged) == rounds * 50
     service.disk.heal()
     assert "error" not in service.restart()
     evidence = service.goes_on()
@@ -293,9 +296,9 @@ def test_a_really_full_disk(zygote: Zygote, small_disk: Path, tmp_path: Path) ->
     """R6: with a file system that is full, and has room again."""
     service = Service.start(zygote, small_disk, tmp_path / "control")
     filler = small_disk / "filler"
-    with filler.open("wb", buffering=0) as file, pytest.raises(OSError, match="space"):
-        while True:
-            file.write(bytes(4096))
+    with filler.open("wb", buffering=0) as file, contextlib.suppress(OSError):
+        while file.write(bytes(4096)):
+            pass
     answers: list[Any] = []
     while not answers or answers[-1]["answer"] == "granted":  # room in what the log has already
         answers.append(service.decide("granted"))
@@ -380,6 +383,22 @@ def test_processes_that_append_at_once(zygote: Zygote, tmp_path: Path, processes
     evidence = check(path)
     assert len(evidence.decided) == processes * 4 * 60
     assert evidence.checkpoints
+
+
+def test_processes_that_make_the_log_at_once(zygote: Zygote, tmp_path: Path) -> None:
+    """The first calls after an installation may come at the same moment: one makes the log, the others wait for it."""
+    for number in range(6):
+        path = tmp_path / str(number) / "decisions.db"
+        path.parent.mkdir()
+        children = [zygote.fork("commands", path=str(path)) for _ in range(6)]
+        for child in children:
+            child.send(do="open")
+            child.send(do="decide", outcome="granted")
+        for child in children:
+            assert "error" not in child.answer()
+            assert child.answer()["answer"] == "granted"
+            child.close()
+        assert len(check(path).decided) == 6
 
 
 def test_one_call_beside_a_busy_server(zygote: Zygote, tmp_path: Path) -> None:

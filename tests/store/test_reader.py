@@ -3,33 +3,29 @@
 from __future__ import annotations
 
 import itertools
-import json
 import random
-import secrets
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import closing
-from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
-from pathlib import Path
+from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 import pytest
 
-from ivr_consent.core.decision import CallContext, Decision, Outcome, canonical
+from ivr_consent.core.decision import CallContext, Decision, Outcome
 from ivr_consent.core.errors import LedgerError, LedgerUnreadable
-from ivr_consent.store import search as search_module
-from ivr_consent.store.chain import Chain, Entry, decision_index, utc_text
-from ivr_consent.store.database import MAX_VALUE_BYTES
+from ivr_consent.store import events as events_module
+from ivr_consent.store import search
+from ivr_consent.store.chain import Entry
+from ivr_consent.store.database import SqliteDatabase
 from ivr_consent.store.ledger import Ledger
-from ivr_consent.store.personal import split
 from ivr_consent.store.place import Place, open_for_writing
-from ivr_consent.store.reader import PAGE, CallRecord, LedgerReader, LoggedEvent
-from ivr_consent.store.rows import MAX_DEPTH
+from ivr_consent.store.reader import LedgerReader, LoggedEvent
 from ivr_consent.store.search import EVERYTHING, Wanted
 from ivr_consent.testing.plans import call_context
-
-MIDNIGHT = datetime(2026, 3, 1, tzinfo=UTC)
+from ivr_consent.verifier import Event, leaf, leaf_hash
+from tests.store.written import MIDNIGHT, Written, append, entry, overwrite, prune, raw, written_log
 
 
 def decision(outcome: Outcome = Outcome.GRANTED, call: CallContext | None = None) -> Decision:
@@ -41,22 +37,17 @@ def decision(outcome: Outcome = Outcome.GRANTED, call: CallContext | None = None
 
 
 @pytest.fixture
-def path(tmp_path: Path) -> Path:
-    return tmp_path / "decisions.db"
-
-
-@pytest.fixture
-def ledger(path: Path) -> Iterator[Ledger]:
-    log = Ledger(path)
+def ledger(place: Place) -> Iterator[Ledger]:
+    log = Ledger(place)
     yield log
     log.close()
 
 
 @pytest.fixture
-def filled(path: Path) -> Iterator[Path]:
+def filled(place: Place) -> Iterator[Place]:
     """Six calls, an hour apart: two lines, three outcomes."""
     now = [MIDNIGHT]
-    log = Ledger(path, clock=lambda: now[0])
+    log = Ledger(place, clock=lambda: now[0])
     outcomes = [Outcome.GRANTED, Outcome.DECLINED, Outcome.NO_ANSWER] * 2
     for number, outcome in enumerate(outcomes):
         line = "support" if number < 3 else "sales"
@@ -64,36 +55,36 @@ def filled(path: Path) -> Iterator[Path]:
         now[0] += timedelta(hours=1)
     log.note_now("0" * 32, "support", "recording_confirmed", {"handle": "0x1"})
     log.note_now("0" * 32, "support", "withdrawn", {"route": "unrecorded"})
-    yield path
+    yield place
     log.close()
 
 
-@pytest.mark.parametrize(
-    ("wanted", "limit", "found"),
-    [
-        (EVERYTHING, 50, "543210"),
-        (EVERYTHING, None, "543210"),
-        (EVERYTHING, 2, "54"),
-        (EVERYTHING, 0, ""),
-        (Wanted(line="sales"), 50, "543"),
-        (Wanted(outcome="granted"), 50, "30"),
-        (Wanted(outcome="granted"), 1, "3"),
-        (Wanted(line="support", outcome="declined"), 50, "1"),
-        (Wanted(purpose="training"), 50, "30"),
-        (Wanted(purpose="train"), 50, ""),
-        (Wanted(since="2026-03-01T04:00:00"), 50, "54"),
-        (Wanted(until="2026-03-01T04:00:00"), 50, "3210"),
-        (Wanted(since="2026-03-01"), 50, "543210"),
-        (Wanted(since="2026-03-02"), 50, ""),
-        (Wanted(line="x' OR '1'='1"), 50, ""),
-    ],
+ASKED: tuple[tuple[Wanted, int | None, str], ...] = (
+    (EVERYTHING, 50, "543210"),
+    (EVERYTHING, None, "543210"),
+    (EVERYTHING, 2, "54"),
+    (EVERYTHING, 0, ""),
+    (Wanted(line="sales"), 50, "543"),
+    (Wanted(outcome="granted"), 50, "30"),
+    (Wanted(outcome="granted"), 1, "3"),
+    (Wanted(line="support", outcome="declined"), 50, "1"),
+    (Wanted(purpose="training"), 50, "30"),
+    (Wanted(purpose="train"), 50, ""),
+    (Wanted(since="2026-03-01T04:00:00"), 50, "54"),
+    (Wanted(until="2026-03-01T04:00:00"), 50, "3210"),
+    (Wanted(since="2026-03-01"), 50, "543210"),
+    (Wanted(since="2026-03-02"), 50, ""),
+    (Wanted(line="x' OR '1'='1"), 50, ""),
 )
-def test_reading_with_filters(filled: Path, wanted: Wanted, limit: int | None, found: str) -> None:
+
+
+def test_reading_with_filters(filled: Place) -> None:
     with LedgerReader(filled) as reader:
-        assert "".join(record.call_id[0] for record in reader.calls(wanted, limit=limit)) == found
+        for wanted, limit, found in ASKED:
+            assert "".join(record.call_id[0] for record in reader.calls(wanted, limit=limit)) == found, wanted
 
 
-def test_what_followed_a_decision(filled: Path) -> None:
+def test_what_followed_a_decision(filled: Place) -> None:
     """R13: the route is where the call went in the end."""
     with LedgerReader(filled) as reader:
         record = reader.call("0")
@@ -103,11 +94,11 @@ def test_what_followed_a_decision(filled: Path) -> None:
         assert [open_.call_id[0] for open_ in reader.unfinished_grants()] == ["3"]
 
 
-@pytest.mark.parametrize("call_id", ["", "f", "g", "%", "0' --", "0" * 33, "É"])
-def test_a_call_that_is_not_there(filled: Path, call_id: str) -> None:
+def test_a_call_that_is_not_there(filled: Place) -> None:
     with LedgerReader(filled) as reader:
-        assert reader.call(call_id) is None
-        assert reader.history(call_id) == ()
+        for call_id in ("", "f", "g", "%", "0' --", "0" * 33, "É"):
+            assert reader.call(call_id) is None
+            assert reader.history(call_id) == ()
 
 
 def test_an_ambiguous_beginning_is_no_answer(ledger: Ledger) -> None:
@@ -120,8 +111,8 @@ def test_an_ambiguous_beginning_is_no_answer(ledger: Ledger) -> None:
         assert [event.kind for event in reader.history("0" * 31 + "a")] == ["decision"]
 
 
-def test_a_reader_cannot_write(filled: Path) -> None:
-    with LedgerReader(filled) as reader, pytest.raises(sqlite3.OperationalError, match="readonly"):
+def test_a_reader_cannot_write(filled: Place) -> None:
+    with LedgerReader(filled) as reader, pytest.raises(reader._database.errors, match=r"read-?only"):
         reader._database.execute("INSERT INTO checkpoints VALUES (99, '', '')")
 
 
@@ -135,8 +126,6 @@ def test_a_reader_sees_what_is_written_meanwhile(ledger: Ledger) -> None:
 
 # --- every filter against a look at every event ---------------------------------------------------------------------
 
-LINES, LANGUAGES, AGENTS = ("support", "sales", "claims"), ("en", "da"), ("anna", "bo", None)
-PURPOSES = (["training"], ["quality"], ["quality", "training"])
 WANTED: dict[str, tuple[Any, ...]] = {
     "line": ("support", "claims", "none"),
     "outcome": ("granted", "declined", "failed"),
@@ -145,68 +134,16 @@ WANTED: dict[str, tuple[Any, ...]] = {
     "version": (1, 3, 9),
     "purpose": ("training", "quality", "none"),
     "agent": ("anna", "nobody"),
-    "references": (("ref3",), ("ref3", "ref20"), ("none",)),
+    "references": (("ref3",), ("ref3", "ref33"), ("none",)),
     "kind": ("decision", "asked", "recording_ended", "server_started", "none"),
-    "since": ("2026-03-01T00:04:00.000+00:00", "2026-03-01T00:08:00.000+00:00", "2999"),
-    "until": ("2026-03-01T00:04:00.000+00:00", "2026-03-01T00:08:00.000+00:00", "1999"),
+    "since": ("2026-02-28T23:00:00.000+00:00", "2026-03-01T15:30:00.000+00:00", "2999"),
+    "until": ("2026-02-28T23:00:00.000+00:00", "2026-03-01T15:30:00.000+00:00", "1999"),
 }
 
 
-@dataclass(frozen=True)
-class Written:
-    """What went into a log, beside the log itself."""
-
-    path: Path
-    events: list[LoggedEvent]
-
-    def of_call(self, call_id: str | None) -> list[LoggedEvent]:
-        return [event for event in self.events if event.call_id == call_id]
-
-
-def append(chain: Chain, time: datetime, kind: str, call_id: str | None, line: str | None, payload: Any) -> None:
-    """One event, as the ledger writes it."""
-    public, personal = split(payload)
-    outcome = payload.get("outcome") if kind == "decision" else None
-    index = decision_index(payload) if kind == "decision" else None
-    assert chain.append(Entry(kind, call_id, line, outcome, canonical(public), personal, index), utc_text(time))
-
-
-@pytest.fixture(scope="module")
-def written(tmp_path_factory: pytest.TempPathFactory) -> Written:
-    """120 calls, some of them with an agent, and a clock that is set back twice."""
-    path = tmp_path_factory.mktemp("written") / "decisions.db"
-    database = open_for_writing(Place(path))
-    rng = random.Random(4)
-    now = MIDNIGHT
-    for number in range(120):
-        database.begin()
-        chain = Chain(database)
-        chain.load()
-        if number in (40, 90):
-            now -= timedelta(minutes=2 if number == 40 else 10)
-        now += timedelta(seconds=rng.randrange(12))
-        call_id, line = secrets.token_hex(16), rng.choice(LINES)
-        outcome = rng.choice(("granted", "declined", "no_answer"))
-        if number == 0:
-            outcome, line = "failed", "claims"  # the oldest is the only one of its kind
-        notice = {"id": "recording", "version": rng.randrange(1, 4), "language": rng.choice(LANGUAGES)}
-        payload: dict[str, Any] = {"outcome": outcome, "notice": notice if outcome != "failed" else None}
-        payload["call"] = {"subject_ref": secrets.token_hex(4)}
-        payload["purposes_granted"] = rng.choice(PURPOSES) if outcome == "granted" else []
-        payload["reference_ref"] = f"ref{number % 60}"
-        append(chain, now, "asked", call_id, line, {})
-        append(chain, now, "decision", call_id, line, payload)
-        if outcome == "granted":
-            agent = rng.choice(AGENTS)
-            append(chain, now, "routed", call_id, line, {"agent": agent} if agent else {})
-            append(chain, now, "recording_ended", call_id, line, {"agent": agent} if agent else {})
-        if number % 20 == 0:
-            append(chain, now, "server_started", None, None, {})
-        chain.save()
-        database.commit()
-    database.close()
-    with LedgerReader(path) as reader:
-        return Written(path, sorted(reader.events(limit=None), key=lambda event: event.sequence))
+@pytest.fixture
+def written(place: Place) -> Written:
+    return written_log(place)
 
 
 def fits(written: Written, event: LoggedEvent, wanted: Wanted, *, calls: bool) -> bool:
@@ -215,7 +152,7 @@ def fits(written: Written, event: LoggedEvent, wanted: Wanted, *, calls: bool) -
     payload = event.payload
     notice = (payload.get("notice") if decided else None) or {}
     of_call = written.of_call(event.call_id) if wanted.agent and (calls or wanted.references) else [event]
-    tests = {
+    tests: dict[str, Callable[[Any], bool]] = {
         "line": lambda value: event.line == value,
         "outcome": lambda value: event.outcome == value,
         "language": lambda value: notice.get("language") == value,
@@ -233,29 +170,217 @@ def fits(written: Written, event: LoggedEvent, wanted: Wanted, *, calls: bool) -
 
 
 SINGLES = [{name: value} for name, values in WANTED.items() for value in values]
-PAIRS = [
-    {one: a, other: b} for one, other in itertools.combinations(WANTED, 2) for a in WANTED[one] for b in WANTED[other]
-]
 
 
-@pytest.mark.parametrize("calls", [True, False], ids=["calls", "events"])
-def test_every_filter_and_every_pair_finds_what_fits_and_nothing_else(written: Written, calls: bool) -> None:
+def questions(of_each: int) -> list[dict[str, Any]]:
+    """Every filter with every value, every pair of filters with some, and several together."""
+    rng = random.Random(5)  # noqa: S311 - the same questions each time
+    pairs = [
+        {one: rng.choice(WANTED[one]), other: rng.choice(WANTED[other])}
+        for one, other in itertools.combinations(WANTED, 2)
+        for _ in range(of_each)
+    ]
+    several = [
+        {name: rng.choice(WANTED[name]) for name in rng.sample(list(WANTED), rng.randrange(3, 6))}
+        for _ in range(20 * of_each)
+    ]
+    return [{}, *SINGLES, *pairs, *several]
+
+
+def test_every_filter_and_every_pair_finds_what_fits_and_nothing_else(written: Written) -> None:
     """Also over the places where the clock was set back."""
     newest_first = list(reversed(written.events))
-    threes = random.Random(5)
-    several = [
-        {name: threes.choice(WANTED[name]) for name in threes.sample(list(WANTED), threes.randrange(3, 6))}
-        for _ in range(100)
-    ]
+    asked = questions(4 if written.place.url is None else 1)
     found_something = 0
-    with LedgerReader(written.path) as reader:
-        for asked in ({}, *SINGLES, *PAIRS, *several):
-            wanted = Wanted(**asked)
-            if calls:
-                found = [record.decision.sequence for record in reader.calls(wanted, limit=None)]
-            else:
-                found = [event.sequence for event in reader.events(wanted, limit=None)]
-            expected = [event.sequence for event in newest_first if fits(written, event, wanted, calls=calls)]
-            assert found == expected, asked
-            found_something += bool(found)
-    assert found_something > len(PAIRS) / 4
+    with LedgerReader(written.place) as reader:
+        for values in asked:
+            wanted = Wanted(**values)
+            calls = [record.decision.sequence for record in reader.calls(wanted, limit=None)]
+            events = [event.sequence for event in reader.events(wanted, limit=None)]
+            assert calls == [e.sequence for e in newest_first if fits(written, e, wanted, calls=True)], values
+            assert events == [e.sequence for e in newest_first if fits(written, e, wanted, calls=False)], values
+            found_something += bool(calls) + bool(events)
+    assert found_something > len(asked) / 2
+
+
+def test_what_followed_is_found_for_each_of_many_calls(written: Written) -> None:
+    with LedgerReader(written.place) as reader:
+        for record in reader.calls(limit=None):
+            of_call = written.of_call(record.call_id)
+            assert [*record.events] == of_call[1:]  # without "asked"
+            assert [*reader.history(record.call_id)] == of_call
+
+
+def test_a_clock_that_was_set_back_too_often_costs_time_and_no_answer(
+    written: Written, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(search, "MAX_CLOCK_STEPS", 1)
+    test_every_filter_and_every_pair_finds_what_fits_and_nothing_else(written)
+
+
+@pytest.mark.parametrize("values", [{"line": "a", "language": "da"}, {"line": "a", "language": "xx"}, {"agent": "bo"}])
+def test_the_first_row_is_found_without_looking_at_the_others(sqlite_place: Place, values: dict[str, str]) -> None:
+    """The only call that fits is the oldest of 2000, or there is none, while half of them fit each of two filters."""
+
+    def call(number: int, line: str, language: str, agent: str) -> list[Entry]:
+        payload = {"outcome": "granted", "notice": {"language": language}, "agent": agent}
+        return [entry("decision", f"{number:032x}", line, payload)]
+
+    entries = call(0, "a", "da", "bo")
+    for number in range(1, 2000):
+        entries += call(number, "a", "en", "anna") if number % 2 else call(number, "b", "da", "anna")
+    append(sqlite_place, entries)
+    with LedgerReader(sqlite_place) as reader:
+        steps = itertools.count()
+        database = reader._database
+        assert isinstance(database, SqliteDatabase)
+        database._connection.set_progress_handler(lambda: next(steps) < 0, 100)
+        found = [record.call_id for record in reader.calls(Wanted(**values), limit=1)]  # type: ignore[arg-type]  # by name
+        assert found == ([f"{0:032x}"] if "xx" not in values.values() else [])
+        assert next(steps) < 50, "hundreds of instructions of the database"
+        list(reader.calls(limit=None))
+        assert next(steps) > 500, "what a look at every call takes"
+
+
+def test_more_combinations_than_any_site_has(sqlite_place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    append(sqlite_place, [entry("asked", f"{n:032x}", f"line{n}", {}) for n in range(20)])
+    monkeypatch.setattr(search, "MAX_FACETS", 10)
+    with LedgerReader(sqlite_place) as reader, pytest.raises(LedgerError, match="more than 10 combinations"):
+        list(reader.events(Wanted(kind="asked")))
+
+
+# --- pruning and erasing ---------------------------------------------------------------------------------------------
+
+
+def test_what_was_pruned_is_not_found_and_costs_nothing(place: Place) -> None:
+    append(place, [entry("asked", f"{n:032x}", "support", {}) for n in range(30)])
+    append(place, [entry("server_started", None, None, {})])
+    prune(place, range(2, 20))
+    with LedgerReader(place) as reader:
+        assert [event.sequence for event in reader.events(Wanted(kind="asked"), limit=None)] == list(range(31, 19, -1))
+        assert [event.sequence for event in reader.events(limit=None)] == [*range(32, 19, -1), 1]
+        assert reader._database.execute("SELECT count(*) FROM facet_events").fetchone() == (14,)
+        assert reader.event(5) is None
+        seal = reader.seal(5)
+        assert seal is not None
+        assert (seal.pruned, seal.personal, seal.checkpoint) == (True, "none", None)
+        assert reader.seal(99) is None
+
+
+def test_by_what_an_event_is_held(place: Place) -> None:
+    """The hash is that of the verifier; the checkpoint is the first over it; anchors are told."""
+    log = Ledger(place)
+    log.decide_now(decision(call=call_context("0" * 32, subject_ref="2026Q1-" + "a" * 32)))
+    assert log.seal() is not None
+    log.note_now("0" * 32, "support", "recording_confirmed", {"handle": "0x1"})
+    with log.reader() as reader:
+        first, last = reader.seal(2), reader.seal(3)
+        columns = "sequence, time, kind, call_id, line, outcome, payload, commitment, previous"
+        row = reader._database.execute(f"SELECT {columns} FROM events WHERE sequence = 2").fetchone()  # noqa: S608
+    assert first is not None
+    assert last is not None
+    assert row is not None
+    assert first.leaf == leaf_hash(leaf(Event(*row))).hex()
+    assert (first.pruned, first.personal) == (False, "kept")
+    assert first.checkpoint is not None
+    assert first.checkpoint[0] == 2
+    assert (last.personal, last.checkpoint, last.anchors) == ("none", None, ())
+    log.close()
+    with closing(open_for_writing(place)) as database:
+        database.begin()
+        database.execute("INSERT INTO anchors VALUES (2, 'file', '2026-03-02T00:00:00.000+00:00', NULL)")
+        database.execute("UPDATE personal SET data = ? WHERE sequence = 2", (b'{"call":{"subject_ref":"another"}}',))
+        database.commit()
+    with LedgerReader(place) as reader:
+        changed = reader.seal(2)
+    assert changed is not None
+    assert changed.personal == "changed"
+    assert [(anchor.size, anchor.place) for anchor in changed.anchors] == [(2, "file")]
+
+
+# --- what somebody else wrote ----------------------------------------------------------------------------------------
+
+NOT_OURS = {
+    "no JSON": b"evil\x1b[2J",
+    "nothing": b"",
+    "not UTF-8": b'{"a":"\xff"}',
+    "a list": b"[1]",
+    "a text": b'"x"',
+    "null": b"null",
+    "not a number": b'{"a":NaN}',
+    "a number too large": b'{"a":1e999}',
+    "a number too long": b'{"a":' + b"9" * 5000 + b"}",
+    "too deep for the stack": b'{"a":' + b"[" * 100_000,
+    "too deep": b'{"a":' + b"[" * 80 + b"]" * 80 + b"}",
+    "too large": b'{"a":"' + b"x" * (1 << 19) + b'"}',
+    "far too large": b'{"a":"' + b"x" * (5 << 20) + b'"}',
+}
+
+
+@pytest.mark.parametrize("payload", NOT_OURS.values(), ids=NOT_OURS)
+def test_an_event_that_is_not_ours_is_named_and_the_others_are_read(sqlite_place: Place, payload: bytes) -> None:
+    append(sqlite_place, [raw(b"{}", "1" * 32), raw(payload, "2" * 32), raw(b"{}", "3" * 32)])
+    with LedgerReader(sqlite_place) as reader, pytest.raises(LedgerError, match="event 3 of the log was not written"):
+        list(reader.calls())
+    with LedgerReader(sqlite_place, lenient=True) as reader:
+        calls = list(reader.calls())
+        events = list(reader.events())
+        assert reader.after(2)[0].problem
+    assert [bool(record.decision.problem) for record in calls] == [False, True, False]
+    assert [event.sequence for event in events if event.problem] == [3]
+
+
+@pytest.mark.parametrize("column", ["time", "kind", "line", "call_id", "outcome", "payload", "commitment"])
+@pytest.mark.parametrize(
+    "value", [None, 7, 1.5, b"\xff\x00", "x" * 100_000], ids=["null", "int", "float", "bytes", "long"]
+)
+def test_a_column_of_another_type(sqlite_place: Place, column: str, value: object) -> None:
+    append(sqlite_place, [raw(b"{}", "1" * 32), raw(b"{}", "2" * 32)])
+    overwrite(sqlite_place.path, f"{column} = ?", [value], 2)
+    with LedgerReader(sqlite_place, lenient=True) as reader:
+        list(reader.calls())
+        events = list(reader.events())
+        reader.seal(2)
+    assert [event.sequence for event in events] == [3, 2, 1]
+    allowed = column == "commitment" or (value is None and column in ("line", "call_id", "outcome"))
+    assert bool(events[1].problem) is not allowed
+    assert events[0].problem is None
+
+
+def test_text_that_is_none(sqlite_place: Place) -> None:
+    """A text that is not UTF-8 is something that the database cannot give at all."""
+    append(sqlite_place, [raw(b"{}", f"{n}" * 32) for n in range(1, 6)])
+    overwrite(sqlite_place.path, "line = CAST(? AS TEXT)", [b"\xff\xfe"], 3)
+    with LedgerReader(sqlite_place, lenient=True) as reader:
+        assert [(event.sequence, bool(event.problem)) for event in reader.events()] == [
+            (n, n == 3) for n in range(6, 0, -1)
+        ]
+        assert [event.sequence for event in reader.after(1) if event.problem] == [3]
+
+
+@pytest.mark.parametrize("statement", ["CREATE VIEW more AS SELECT 1", "CREATE VIRTUAL TABLE more USING fts5(a)"])
+def test_a_file_with_more_than_tables(sqlite_place: Place, statement: str) -> None:
+    """A view in a table's place could have rows without end."""
+    append(sqlite_place, [raw(b"{}")])
+    with closing(sqlite3.connect(sqlite_place.path)) as connection:
+        connection.execute(statement)
+        connection.commit()
+    with pytest.raises(LedgerUnreadable, match="more than the tables of a log"):
+        LedgerReader(sqlite_place)
+
+
+def test_a_call_with_events_without_end_is_read_to_a_bound(
+    sqlite_place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = raw(b"{}", "1" * 32)
+    append(sqlite_place, [made, *(Entry("routed", "1" * 32, "support", None, b"{}", None, None) for _ in range(50))])
+    monkeypatch.setattr(events_module, "MAX_OF_CALL", 10)
+    with LedgerReader(sqlite_place) as reader:
+        (record,) = reader.calls()
+        assert len(record.later) == 10
+    monkeypatch.setattr(events_module, "MAX_BYTES", 20)
+    with LedgerReader(sqlite_place) as reader:
+        (record,) = reader.calls()
+        assert len(record.later) == 10
+        assert len(reader.after(0)) < 51
+        assert [event.sequence for event in reader.events(limit=None)] == list(range(52, 0, -1))

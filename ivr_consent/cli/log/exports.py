@@ -14,26 +14,22 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
+from ivr_consent.cli.log.filters import Line, OfOutcome, Since, Until, moment
 from ivr_consent.cli.terminal import Json, of, print_json, say
-from ivr_consent.core.decision import Outcome
 from ivr_consent.core.errors import ConsentError, LedgerError
 from ivr_consent.exports.forms import Format
 
 if TYPE_CHECKING:
     from ivr_consent.config import Settings
-    from ivr_consent.exports.calls import Calls, Selection
+    from ivr_consent.exports.calls import Calls, Noted, Selection
     from ivr_consent.exports.formats import Sources, Tally
     from ivr_consent.exports.output import Output
     from ivr_consent.signing import Signer
     from ivr_consent.store.place import Place
 
-DATES: Final = ["%Y-%m-%d", "%Y-%m-%dT%H:%M", "%Y-%m-%dT%H:%M:%S"]
 ANNOUNCE_S: Final = 10.0
 """How long an export waits for its event to be on disk: nobody is on the telephone."""
 
-Line = Annotated[str | None, typer.Option(help="Only this line.")]
-Since = Annotated[datetime | None, typer.Option(formats=DATES, help="Only from then on, UTC.")]
-Until = Annotated[datetime | None, typer.Option(formats=DATES, help="Only before then, UTC.")]
 Force = Annotated[bool, typer.Option("--force", help="Replace the file if it is there.")]
 
 
@@ -47,6 +43,7 @@ class _Wish:
     sign: bool
     excel: bool
     receipt: bool
+    personal: bool
     force: bool
 
 
@@ -62,13 +59,14 @@ def export(
     ],
     out: Annotated[Path, typer.Option(metavar="FILE", help="Where to; - is standard output.")] = Path("-"),
     line: Line = None,
-    outcome: Annotated[Outcome | None, typer.Option(help="Only this outcome.")] = None,
+    outcome: OfOutcome = None,
     since: Since = None,
     until: Until = None,
     call: Annotated[str | None, typer.Option(metavar="ID", help="Only this call, by its id or its beginning.")] = None,
     sign: Annotated[bool, typer.Option("--sign", help="Sign it with the key that signs notices.")] = False,
     excel: Annotated[bool, typer.Option("--excel", help="csv: mark it as UTF-8 for spreadsheet programs.")] = False,
     receipt: Annotated[bool, typer.Option("--receipt", help="27560 of one call: as a receipt for its caller.")] = False,
+    personal: Annotated[bool, typer.Option(help="With callers' pseudonyms and what else leads to persons.")] = True,
     force: Force = False,
     json: Json = False,
 ) -> None:
@@ -84,14 +82,40 @@ def export(
         raise typer.BadParameter("--excel is for --format csv")
     if receipt and (form is not Format.RECORDS or call is None):
         raise typer.BadParameter("--receipt is for --format 27560 with --call")
-    chosen = Selection(line, outcome.value if outcome else None, _utc(since), _utc(until), call)
+    if form is Format.JSONL and (line is not None or outcome is not None):
+        raise typer.BadParameter("a bundle has every event of its span; choose by --call, or by --since and --until")
+    chosen = Selection(line, outcome.value if outcome else None, *_span(since, until), call)
     settings = of(context).settings()
     check(out, force=force)
-    _export(settings, _Wish(form, out, chosen, sign, excel, receipt, force), as_json=json)
+    _export(settings, _Wish(form, out, chosen, sign, excel, receipt, personal, force), as_json=json)
 
 
-def _utc(time: datetime | None) -> str | None:
-    return time.replace(tzinfo=UTC).isoformat(timespec="milliseconds") if time is not None else None
+def report(
+    context: typer.Context,
+    out: Annotated[Path, typer.Option(metavar="FILE", help="Where to: a name that ends with .html or .pdf.")],
+    line: Line = None,
+    since: Since = None,
+    until: Until = None,
+    verify: Annotated[bool, typer.Option(help="Verify the log first, and say in the report what came of it.")] = True,
+    force: Force = False,
+    json: Json = False,
+) -> None:
+    """Write a report on consent for who oversees data protection: numbers, plots, the state of the evidence."""
+    from ivr_consent.exports.calls import Selection
+    from ivr_consent.exports.output import check
+
+    if out.suffix.lower() not in (".html", ".pdf"):
+        raise typer.BadParameter("name a file that ends with .html or .pdf", param_hint="--out")
+    settings = of(context).settings()
+    check(out, force=force)
+    begin, end = _span(since, until)
+    chosen = Selection(line=line, since=begin, until=end)
+    _report(settings, out, chosen, verify=verify, force=force, as_json=json)
+
+
+def _span(since: str | None, until: str | None) -> tuple[str | None, str | None]:
+    begin = moment(since, "since") if since is not None else None
+    return begin, moment(until, "until", end=True) if until is not None else None
 
 
 def _export(settings: Settings, wish: _Wish, *, as_json: bool) -> None:
@@ -107,7 +131,10 @@ def _export(settings: Settings, wish: _Wish, *, as_json: bool) -> None:
         number = calls.count(chosen)
         announce(place, wish, chosen, number)
         with opened(wish.out, force=wish.force) as output, _progress(calls.size) as told:
-            tally = _write(settings, wish, chosen, calls, by, output, told)
+            if wish.form is Format.JSONL:
+                tally = _bundle(place, wish, chosen, calls, output, told)
+            else:
+                tally = _write(settings, wish, chosen, calls, by, output, told)
         signature = _signature(wish, by, output, tally, calls)
         pruned = calls.pruned()
     result = {
@@ -125,7 +152,8 @@ def _export(settings: Settings, wish: _Wish, *, as_json: bool) -> None:
         print_json(result)
         return
     to_file = wish.out != STANDARD_OUTPUT
-    documents = "" if tally.documents == tally.calls else f", {tally.documents} documents"
+    what = "events" if wish.form is Format.JSONL else "documents"
+    documents = "" if tally.documents == tally.calls else f", {tally.documents} {what}"
     say(f"{tally.calls} call(s){documents}{f' written to {wish.out}' if to_file else ''}", error=not to_file)
     if pruned:
         say(f"{pruned} older event(s) are not in it: their time in the log was over", error=not to_file)
@@ -138,6 +166,26 @@ def _resolved(calls: Calls, chosen: Selection) -> Selection:
     import dataclasses
 
     return chosen if chosen.call is None else dataclasses.replace(chosen, call=calls.find(chosen.call.lower()))
+
+
+def _bundle(
+    place: Place, wish: _Wish, chosen: Selection, calls: Calls, output: Output, told: Callable[[int], None]
+) -> Tally:
+    """The events themselves, with what proves them."""
+    from ivr_consent.exports.formats import Tally
+    from ivr_consent.store.bundle import Part, write_bundle
+
+    def progress(done: int, total: int) -> None:
+        told(calls.size * done // max(1, total))
+
+    part = None
+    if chosen.call is not None:
+        part = Part(call=chosen.call)
+    elif chosen.since is not None or chosen.until is not None:
+        first, last = calls.span(chosen)
+        part = Part(first=first, last=last)
+    events = write_bundle(place, output, part=part, personal=wish.personal, progress=progress)
+    return Tally(calls.count(chosen), events)
 
 
 def _write(
@@ -157,7 +205,7 @@ def _write(
 
     def facts() -> Iterator[Facts]:
         for call in calls.stream(chosen):
-            yield facts_of(call)
+            yield facts_of(call, personal=wish.personal)
             told(call.decision.sequence)
 
     tally = formats.Tally()
@@ -198,6 +246,54 @@ def _one_record(
     return record_document(call, tally, sources, setting, created)
 
 
+# --- the report ------------------------------------------------------------------------------------------------------
+
+
+def _report(settings: Settings, out: Path, chosen: Selection, *, verify: bool, force: bool, as_json: bool) -> None:
+    from ivr_consent import __version__
+    from ivr_consent.exports import html, pdf, plots
+    from ivr_consent.exports.calls import Calls
+    from ivr_consent.exports.evidence import evidence_of
+    from ivr_consent.exports.figures import Figures
+    from ivr_consent.exports.output import opened
+    from ivr_consent.exports.report import Scope, report
+    from ivr_consent.store.place import place_of
+
+    plots.check()
+    place = place_of(settings)
+    figures = Figures()
+    with Calls(place) as calls, _progress(calls.size) as told:
+        figures.count(_watched(calls.events(chosen), told))
+    with Calls(place) as calls, _progress(calls.size, "verifying the log") as told:
+        evidence = evidence_of(place, calls, verify=verify, progress=lambda done, _: told(done))
+    scope = Scope(chosen.since, chosen.until, chosen.line, datetime.now(UTC), f"ivr-consent {__version__}")
+    made = report(figures, [evidence], scope)
+    document = pdf.document(made) if out.suffix.lower() == ".pdf" else html.page(made)
+    with opened(out, force=force) as output:
+        output.write(document)
+    if as_json:
+        print_json(
+            {
+                "ok": True,
+                "file": str(out),
+                "calls": figures.calls,
+                "events": figures.events,
+                "verified": evidence.good,
+                "verification": evidence.verified,
+            }
+        )
+        return
+    say(f"report on {figures.calls} call(s) written to {out}")
+    say(f"the log: {evidence.verified}")
+
+
+def _watched(events: Iterator[Noted], told: Callable[[int], None]) -> Iterator[Noted]:
+    for event in events:
+        yield event
+        if not event.sequence % 1000:
+            told(event.sequence)
+
+
 # --- what is said of it ----------------------------------------------------------------------------------------------
 
 
@@ -212,9 +308,13 @@ def announce(place: Place, wish: _Wish, chosen: Selection, number: int) -> None:
         "filter": {name: plain(value, 100) for name, value in chosen.plain().items()},
         "calls": number,
         "signed": wish.sign,
+        "personal": wish.personal,
         "by": user_name(),
     }
-    ledger = Ledger(place)
+    try:
+        ledger = Ledger(place)
+    except LedgerError as error:
+        raise LedgerError(f"nothing was exported: an export has to be an event of the log, and {error}") from None
     try:
         written = ledger.tell_now("exported", details, timeout=ANNOUNCE_S)
     finally:
@@ -244,7 +344,7 @@ def user_name() -> str:
 
 
 @contextlib.contextmanager
-def _progress(size: int) -> Iterator[Callable[[int], None]]:
+def _progress(size: int, what: str = "reading the log") -> Iterator[Callable[[int], None]]:
     """Tells how far the log has been read, where somebody looks."""
     if not sys.stderr.isatty():
         yield lambda _: None
@@ -252,7 +352,7 @@ def _progress(size: int) -> Iterator[Callable[[int], None]]:
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
-    columns = (TextColumn("reading the log"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
+    columns = (TextColumn(what), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task("", total=size)
         yield lambda sequence: bar.update(task, completed=sequence)
