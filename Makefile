@@ -12,8 +12,8 @@ SHELL := /bin/bash
 PBX ?= simulated
 KEYS ?=
 ARGS ?=
-# Most of a test's time is spent listening to prompts: more workers than processors.
-WORKERS ?= 5
+# One worker computes, the others mostly listen to prompts: more workers than processors (tests/conftest.py).
+WORKERS ?= 6
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -32,7 +32,7 @@ run: setup ## make one call: PBX=simulated|asterisk, KEYS=1 (what the caller pre
 	@$(BIN)/ivr-consent run --pbx $(PBX) $(if $(KEYS),--keys $(KEYS)) $(ARGS)
 
 .PHONY: test
-test: setup ## run all tests; ARGS='-k server' for some
+test: fetch setup ## run all tests; ARGS='-k server' for some
 	$(BIN)/pytest -n $(WORKERS) $(ARGS)
 
 .PHONY: lint
@@ -58,6 +58,14 @@ clean: ## remove what was made, but for calls and logs in run/
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # --- set-up ---
+
+# Both Asterisks for a whole run, in the background while packages are installed. It needs nothing but Python; the tests
+# wait for it, and fetch what failed here themselves, with the reason if they cannot.
+.PHONY: fetch
+fetch:
+	@if [ -n "$(PYTHON)" ] && [ -z '$(subst ','\'',$(ARGS))' ]; then for version in 22 16; do \
+		$(PYTHON) -c "from ivr_consent.testing.rig import fetch; fetch('$$version')" </dev/null >/dev/null 2>&1 & \
+	done; fi
 
 # System programs: installed where we may, else said how. A stamp older than this file is looked at again.
 $(VENV)/.tools: Makefile

@@ -126,16 +126,16 @@ class Raw:
         ):
             self._database.execute(statement)
         self._arrived, self._batch = arrived, batch
-        self._ready: list[bytes] = []
+        self._ready = itertools.cycle(canonical(made.payload()) for made in itertools.islice(decisions(), 500))
         self._queue: queue.SimpleQueue[tuple[bytes, Callable[[], None]] | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._write)
         self._thread.start()
 
     def prepare(self, count: int) -> None:
-        self._ready = [canonical(decision.payload()) for decision in itertools.islice(decisions(), count)]
+        """Nothing: the same bytes again and again."""
 
     def submit(self, done: Callable[[], None]) -> None:
-        self._queue.put((self._ready.pop(), done))
+        self._queue.put((next(self._ready), done))
 
     def _write(self) -> None:
         while (first := self._queue.get()) is not None:
@@ -165,13 +165,13 @@ class Bare:
     def __init__(self, folder: Path, arrived: Arrived) -> None:
         self._file = os.open(folder / "bare", os.O_CREAT | os.O_WRONLY | os.O_APPEND, 0o600)
         self._arrived = arrived
-        self._ready: list[bytes] = []
+        self._ready = itertools.cycle(canonical(made.payload()) for made in itertools.islice(decisions(), 500))
 
     def prepare(self, count: int) -> None:
-        self._ready = [canonical(decision.payload()) for decision in itertools.islice(decisions(), count)]
+        """Nothing: the same bytes again and again."""
 
     def submit(self, done: Callable[[], None]) -> None:
-        os.write(self._file, self._ready.pop())
+        os.write(self._file, next(self._ready))
         os.fdatasync(self._file)
         self._arrived.put([done])
 

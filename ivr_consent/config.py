@@ -401,17 +401,15 @@ class Log(_Table):
     """Where decisions are written."""
 
     path: Path = Field(Path("decisions.db"), strict=False)
-    """The log, an SQLite file on a local disk; made when it is missing. With url, its folder alone counts: the sealing
-    key and the service's socket are there."""
+    """The log, an SQLite file on a local disk; made when it is missing. With url its folder alone counts."""
     url: str | None = None
-    """A PostgreSQL database that the log is in instead, as "postgresql://USER@HOST/DATABASE"; without a password."""
+    """A PostgreSQL database that has the log instead: "postgresql://USER@HOST/DATABASE", without a password."""
     server: str | None = Field(None, pattern=SERVER_NAME.pattern)
-    """Whose log it is in that database: each server has one of its own. By default the name of this host."""
+    """Whose log it is in that database, where each server has its own; by default the name of this host."""
     password_file: Path | None = Field(None, strict=False)
-    """A file that holds the password for the database, and that only its owner can read; ~/.pgpass does as well."""
+    """A file that holds the password for the database, and that only its owner can read."""
     signing_key_file: Path | None = Field(None, strict=False)
-    """The key that seals the log, made together with it; by default beside the log (decisions.key), with url named by
-    the server. It changes by itself and is not to be copied."""
+    """The key that seals the log; made together with it, by default beside it. It changes by itself; do not copy it."""
     checkpoint_events: int = Field(1000, ge=1, le=1_000_000)
     """A signed checkpoint after so many events."""
     checkpoint_minutes: int = Field(10, ge=1, le=1440)

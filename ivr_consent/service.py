@@ -550,6 +550,8 @@ class _Watch:
         self._worker: subprocess.Popen[bytes] | None = None
         self._stopping = False
         self._ready = False
+        self._reload = False
+        """Whether a reload was asked for before the worker could hear of it."""
 
     def run(self) -> int:
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
@@ -584,6 +586,9 @@ class _Watch:
                 heard, _, _ = select.select([beats], [], [], SILENCE_S if ready else 30.0)
                 if heard and os.read(beats, 64):
                     ready = self._ready = True
+                    if self._reload:
+                        self._reload = False
+                        self._worker.send_signal(signal.SIGHUP)
                     continue
                 if not heard:
                     self._worker.kill()
@@ -599,7 +604,8 @@ class _Watch:
         if number != signal.SIGHUP:
             self._stopping = True
         elif not self._ready:
-            return  # it is reading the configuration just now
+            self._reload = True  # it may have read the configuration before that was changed
+            return
         if self._worker is not None and self._worker.poll() is None:
             self._worker.send_signal(signal.SIGTERM if number == signal.SIGINT else number)
 

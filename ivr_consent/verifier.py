@@ -35,7 +35,7 @@ import sys
 import unicodedata
 import zlib
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from json.encoder import encode_basestring
 from pathlib import Path
 from typing import Any, Final, NamedTuple, Protocol
@@ -109,7 +109,16 @@ def commitment(salt: bytes, personal: bytes) -> bytes:
 
     Without the salt nobody can tell what was committed to, nor try numbers until one fits.
     """
-    return hmac.digest(salt, personal, "sha256")
+    if len(salt) > 64:
+        return hmac.digest(salt, personal, "sha256")
+    padded = salt + bytes(64 - len(salt))  # by hand: half the time of the library's
+    inner = hashlib.sha256(padded.translate(_INNER) + personal).digest()
+    return hashlib.sha256(padded.translate(_OUTER) + inner).digest()
+
+
+_INNER: Final = bytes(byte ^ 0x36 for byte in range(256))
+_OUTER: Final = bytes(byte ^ 0x5C for byte in range(256))
+"""The pads of HMAC (RFC 2104), as tables of translation."""
 
 
 # --- the tree (RFC 9162, section 2.1) --------------------------------------------------------------------------------
@@ -514,11 +523,11 @@ def _doubled(point: _Point, times: int) -> _Point:
 _BASE_WINDOW: Final = 6
 """Likewise for the base point, whose multiples are made once: a digit of a scalar is from -32 to 32."""
 
-_Row = list[tuple[int, int, int]]
+_Multiples = list[tuple[int, int, int]]
 
 
 @functools.cache
-def _base_table() -> list[_Row]:
+def _base_table() -> list[_Multiples]:
     """Of the base point B the multiples 1 to 32 times 64^i, each as y-x, y+x, 2dxy (z is 1)."""
     half = 1 << _BASE_WINDOW - 1
     base = _point((4 * pow(5, -1, _P) % _P).to_bytes(32, "little"))
@@ -533,7 +542,7 @@ def _base_table() -> list[_Row]:
     for point in points:
         products.append(products[-1] * point[2] % _P)
     inverse = pow(products.pop(), -1, _P)
-    flat: _Row = []
+    flat: _Multiples = []
     for point, product in zip(reversed(points), reversed(products), strict=True):
         z = inverse * product % _P
         inverse = inverse * point[2] % _P
@@ -781,6 +790,9 @@ MAX_LINE: Final = 1 << 23
 
 _Row = tuple[Any, ...]
 
+_SQLITE: Final = (sqlite3.Error, UnicodeDecodeError)
+"""What the driver raises; the second when the text of its error is not UTF-8."""
+
 _MARK: Final[_Row] = (None,) * 9
 """Instead of an event: something else was read, and stands in its queue."""
 
@@ -831,6 +843,11 @@ class _Queue:
         """It has been dealt with."""
         del self._waiting[at]
 
+    def close(self) -> None:
+        """No more are wanted."""
+        if isinstance(self._rows, Generator):
+            self._rows.close()
+
 
 class _Source(Protocol):
     """Where a log is read from. ``pruned``, ``checkpoints``, ``beside``: see :class:`Tables`."""
@@ -849,6 +866,7 @@ class _Source(Protocol):
     def again(self) -> Iterator[_Row]: ...
     def checkpoints_again(self) -> Iterator[_Row]: ...
     def beside_at(self, sequences: Sequence[int]) -> Iterable[_Row]: ...
+    def beside_left(self) -> Iterable[_Row]: ...
     def payload(self, sequence: int) -> bytes | None: ...
     def problems(self) -> Iterator[Finding]: ...
     def close(self) -> None: ...
@@ -912,7 +930,7 @@ class Tables:
         return None
 
     def rows(self) -> Iterator[_Row]:
-        return self._each(f"SELECT {self._columns} FROM events ORDER BY sequence")
+        return iter(self._execute(f"SELECT {self._columns} FROM events ORDER BY sequence", ()))
 
     def resumed(self, after: int, error: Exception) -> Iterator[_Row]:
         raise error
@@ -928,6 +946,10 @@ class Tables:
         marks = ", ".join("?" * len(sequences))
         return self._execute(f"{self._beside} WHERE sequence IN ({marks})", sequences)
 
+    def beside_left(self) -> Iterable[_Row]:
+        """Sequences of the events beside which something stands."""
+        return self._execute("SELECT sequence FROM personal WHERE erased = 0 ORDER BY sequence", ())
+
     def payload(self, sequence: int) -> bytes | None:
         for (found,) in self._execute("SELECT payload FROM events WHERE sequence = ?", (sequence,)):
             return found if isinstance(found, bytes) else None
@@ -937,7 +959,9 @@ class Tables:
         yield from ()
 
     def close(self) -> None:
-        """Nothing to close here: who made the connection closes it."""
+        """Ask no more; who made the connection closes it."""
+        for queue in (self.pruned, self.checkpoints, self.beside):
+            queue.close()
 
 
 class _Sqlite(Tables):
@@ -962,7 +986,7 @@ class _Sqlite(Tables):
             self.version = self._checked()
             self._connection.execute("BEGIN")
             super().__init__(self._connection.execute)
-        except sqlite3.Error as error:
+        except _SQLITE as error:
             self._connection.close()
             raise Unreadable(_sqlite_problem(error)) from None
         except Unreadable:
@@ -974,7 +998,7 @@ class _Sqlite(Tables):
             connection = sqlite3.connect(
                 f"{self._path.absolute().as_uri()}?{options}", uri=True, isolation_level=None, timeout=5.0
             )
-        except sqlite3.Error as error:
+        except _SQLITE as error:
             raise Unreadable(_sqlite_problem(error)) from None
         if hasattr(connection, "setlimit"):  # from Python 3.11 on
             connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, MAX_VALUE)
@@ -1036,13 +1060,13 @@ class _Sqlite(Tables):
     def beside_at(self, sequences: Sequence[int]) -> Iterable[_Row]:
         try:
             return list(super().beside_at(sequences))
-        except sqlite3.Error:
+        except _SQLITE:
             return []
 
     def payload(self, sequence: int) -> bytes | None:
         try:
             return super().payload(sequence)
-        except sqlite3.Error:
+        except _SQLITE:
             return None
 
     def problems(self) -> Iterator[Finding]:
@@ -1055,6 +1079,7 @@ class _Sqlite(Tables):
             )
 
     def close(self) -> None:
+        super().close()
         self._connection.close()
 
 
@@ -1250,6 +1275,9 @@ class _Bundle:
             self.beside.take()
             return [row]
         return []
+
+    def beside_left(self) -> Iterable[_Row]:
+        return ()
 
     def payload(self, sequence: int) -> bytes | None:
         return None
@@ -2048,13 +2076,19 @@ class _Bits:
     def __len__(self) -> int:
         return sum(chunk.bit_count() for chunk in self._chunks.values())
 
-    def without(self, other: _Bits) -> Iterator[tuple[int, int]]:
-        """First and last of each run of those that are in this set and not in the other."""
-        return self._runs(lambda number, bits: bits & ~other._of(number))
+    def __bool__(self) -> bool:
+        return bool(self._chunks or self._wide)
 
-    def also_in(self, other: _Bits) -> Iterator[tuple[int, int]]:
-        """Likewise of those that are in both."""
-        return self._runs(lambda number, bits: bits & other._of(number))
+    def __contains__(self, number: int) -> bool:
+        return bool(self._of(number // self.SIZE) >> number % self.SIZE & 1)
+
+    def runs(self) -> Iterator[tuple[int, int]]:
+        """First and last of each run."""
+        return self._runs(lambda _, bits: bits)
+
+    def without(self, other: _Bits) -> Iterator[tuple[int, int]]:
+        """Likewise of those that are not in the other set."""
+        return self._runs(lambda number, bits: bits & ~other._of(number))
 
     def _runs(self, chosen: Callable[[int, int], int]) -> Iterator[tuple[int, int]]:
         first = last = -2
@@ -2187,10 +2221,9 @@ class _Verification:
         self.front: list[tuple[_Row, _Signed, int]] = []
         self.due = 0
         self.personal_due = 0
-        self.moved = False
+        self.moved = self.any_pruned = False
         self.without_personal, self.erased = _Bits(), _Bits()
         self.pruned, self.expired = _Bits(), _Bits()
-        self.with_personal = _Bits()
         self.expired_trunk = 0
         self.changes: list[tuple[_Change, bool, int]] = []
 
@@ -2204,7 +2237,7 @@ class _Verification:
             self.found.add(
                 "trunk_not_vouched",
                 1,
-                self.trunk,
+                max(self.trunk, 1),
                 f"what stands for the oldest {self.trunk} events is no tree of that size",
             )
             self.tree, self.trunk = Tree(), 0
@@ -2277,7 +2310,7 @@ class _Verification:
                     self._step(item)
                 elif not self._settle_at_end():
                     break
-        except (sqlite3.Error, Unreadable) as error:
+        except (*_SQLITE, Unreadable) as error:
             if not self.present:
                 raise
             damage = str(error) if isinstance(error, Unreadable) else _sqlite_problem(error)
@@ -2288,10 +2321,11 @@ class _Verification:
     def _fast(self) -> None:
         """Go on as long as all is in order: this is nearly all of a log."""
         self._refresh()
-        sha256, quoted, matters, keep = hashlib.sha256, encode_basestring, _MATTERS, self.kept.append
+        sha256, quoted, matters, kept = hashlib.sha256, encode_basestring, _MATTERS, self.kept
         size, last, shift, due, last_time = self.size, self.last, self.shift, self.due, self.last_time
         sequence = self.at
         before = last.hex()
+        middles: dict[tuple[Any, ...], str] = {}  # the few combinations that there are
         row: _Row | None = None
         try:
             for row in self.rows:
@@ -2299,22 +2333,28 @@ class _Verification:
                 if size >= due or previous != last or sequence is None or sequence + shift != size + 1:
                     break
                 try:
+                    middle = middles.get((kind, line, outcome))
+                    if middle is None:
+                        middle = (
+                            f',"kind":{quoted(kind)},"line":{"null" if line is None else quoted(line)},'
+                            f'"outcome":{"null" if outcome is None else quoted(outcome)},"payload":"'
+                        )
+                        if len(middles) < 1000:
+                            middles[kind, line, outcome] = middle
                     text = (
-                        f'{{"call":{"null" if call_id is None else quoted(call_id)},"kind":{quoted(kind)},'
-                        f'"line":{"null" if line is None else quoted(line)},'
-                        f'"outcome":{"null" if outcome is None else quoted(outcome)},'
-                        f'"payload":"{sha256(payload).hexdigest()}",'
+                        f'{{"call":{"null" if call_id is None else quoted(call_id)}{middle}'
+                        f'{sha256(payload).hexdigest()}",'
                         f'"personal":{"null" if committed is None else _quoted_hex(committed)},'
                         f'"previous":"{before}","sequence":{size + 1},"time":{quoted(time)}}}'
                     ).encode()
                 except (TypeError, ValueError, AttributeError):
                     break
-                if len(text) > MAX_LEAF or len(payload) > MAX_VALUE:
+                if len(text) > MAX_LEAF:
                     break
                 size += 1
-                digest = sha256(b"\x00" + text)
-                last, before = digest.digest(), digest.hexdigest()
-                keep((sequence, previous, text, last))
+                last = sha256(b"\x00" + text).digest()
+                before = last.hex()
+                kept.append((sequence, previous, text, last))
                 if committed is not None or sequence >= self.personal_due:
                     self._beside(sequence, size, committed)
                 if time < last_time:
@@ -2323,9 +2363,9 @@ class _Verification:
                     self._told(size, kind, payload)
                 last_time = time
                 row = None
-                if len(self.kept) >= WINDOW:
-                    self._shrink(size, last)
-        except sqlite3.Error as error:
+                if len(kept) >= WINDOW:
+                    self._shrink(size)
+        except _SQLITE as error:
             self.rows = self.source.resumed(sequence, error)
             row = None
         else:
@@ -2347,7 +2387,7 @@ class _Verification:
                 return _time_of(item[2])
         return ""
 
-    def _shrink(self, size: int, last: bytes) -> None:
+    def _shrink(self, size: int) -> None:
         """A long stretch without a checkpoint: keep its newer half."""
         half = len(self.kept) // 2
         self._passed(self.kept[:half])
@@ -2381,6 +2421,8 @@ class _Verification:
         number = sequence + self.shift
         previous = previous if isinstance(previous, bytes) and len(previous) == HASH_BYTES else b""
         try:
+            if not isinstance(time, str) or not isinstance(kind, str):
+                raise TypeError
             if len(payload) > MAX_VALUE or (committed is not None and len(committed) != HASH_BYTES):
                 raise ValueError
             text = leaf(
@@ -2480,15 +2522,23 @@ class _Verification:
             else:
                 row = None
             self._refresh_personal()
+        self._judge_beside(row, sequence, size, committed)
+
+    def _judge_beside(self, row: _Row | None, sequence: int, size: int, committed: Any) -> None:
         if committed is None:
-            if row is not None:
+            if row is not None and not _overwritten(row):
                 self._unexpected(sequence)
         elif row is None or row[5] != 0:
             self.without_personal.add(size, size)
             if row is not None and (
                 not isinstance(row[2], bytes) or row[2].strip(b"\x00") or _committed(row) == committed
             ):
-                self.with_personal.add(size, size)
+                self.found.add(
+                    "still_there",
+                    size,
+                    size,
+                    f"the personal data of event {size} are said to be erased, and still there",
+                )
         elif _committed(row) != committed:
             self.found.add(
                 "personal_changed",
@@ -2496,19 +2546,17 @@ class _Verification:
                 size,
                 f"the personal data beside event {size} are not those that it was sealed with",
             )
-        else:
-            self.with_personal.add(size, size)
-            if not _index_fits(row):
-                self.found.add(
-                    "personal_changed",
-                    size,
-                    size,
-                    f"by what the personal data of event {size} are found is not what they say",
-                )
+        elif not _index_fits(row):
+            self.found.add(
+                "personal_changed",
+                size,
+                size,
+                f"by what the personal data of event {size} are found is not what they say",
+            )
 
     def _refresh_personal(self) -> None:
-        following = self.source.beside.peek()
         if self.source.form == "log":
+            following = self.source.beside.peek()
             self.personal_due = _NEVER if following is None else following[0]
 
     def _unexpected(self, sequence: Any) -> None:
@@ -2564,7 +2612,7 @@ class _Verification:
         self.kept.append((number, previous, text, hashed))
         self.size, self.last = self.size + 1, hashed
         if len(self.kept) >= WINDOW:
-            self._shrink(self.size, hashed)
+            self._shrink(self.size)
 
     def _unfit(self, item: _Item) -> None:
         self.ahead.appendleft(item)
@@ -2591,6 +2639,7 @@ class _Verification:
         return None
 
     def _take_pruned(self, row: _Row, *, also_there: bool = False) -> None:
+        self.any_pruned = True
         number, hashed = row[0], row[1]
         if not isinstance(number, int) or not isinstance(hashed, bytes) or len(hashed) != HASH_BYTES:
             place = number if isinstance(number, int) else 0
@@ -2600,7 +2649,7 @@ class _Verification:
             self.kept.append((number, None, None, hashed))
             self.size, self.last = self.size + 1, hashed
             if len(self.kept) >= WINDOW:
-                self._shrink(self.size, hashed)
+                self._shrink(self.size)
         else:
             self.found.add(
                 "pruned_unexpected",
@@ -2655,6 +2704,8 @@ class _Verification:
 
     def _passed(self, items: Sequence[_Item]) -> None:
         """Their places are sure now."""
+        if not self.any_pruned:
+            return
         for place, item in enumerate(items, self.tree.size + 1):
             if item[2] is None:
                 self.pruned.add(place, place)
@@ -2875,7 +2926,7 @@ class _Verification:
         while not self.ended:
             try:
                 row = next(self.rows, None)
-            except sqlite3.Error as error:
+            except _SQLITE as error:
                 self.rows = self.source.resumed(self.at, error)
                 continue
             if row is None:
@@ -3114,7 +3165,7 @@ class _Verification:
                             how = f"it is a copy of event {row[0]}; {change.how}"
                             found = change._replace(code="event_duplicated", how=how)
                             self.changes[at] = (found, *self.changes[at][1:])
-        except (sqlite3.Error, Unreadable):
+        except (*_SQLITE, Unreadable):
             return
 
     def _tell_keys(self) -> None:
@@ -3211,7 +3262,7 @@ class _Verification:
             if self.source.form == "log":
                 self.found.add("log_row_changed", 0, 0, "the log does not say where it ends")
             return
-        reach = max(self.newest_size, end.size)
+        reach = self.newest_size if self.moved else max(self.newest_size, end.size)
         if reach > self.size and not self._explained_by_removal():
             by = (
                 f"its newest checkpoint is of {reach}"
@@ -3269,6 +3320,15 @@ class _Verification:
                 "log_row_changed", 0, 0, f"in the row that tells the log's end, {', '.join(differs)} is not so"
             )
 
+    def _still_there(self) -> Iterator[tuple[int, int]]:
+        """Events whose personal data were erased, as the log says, and are there."""
+        there = _Bits()
+        if self.erased and not self.moved:
+            for (sequence,) in self.source.beside_left():
+                if isinstance(sequence, int) and sequence > 0 and sequence in self.erased:
+                    there.add(sequence, sequence)
+        return there.runs()
+
     def _tell_gone(self) -> None:
         """What is missing, against what the log says was taken out."""
         removed = self.found.of(*_STRUCTURE)
@@ -3280,7 +3340,7 @@ class _Verification:
                     last,
                     f"the personal data of {_events(first, last)} are gone, and no event says why",
                 )
-            for first, last in self.with_personal.also_in(self.erased):
+            for first, last in self._still_there():
                 self.found.add(
                     "still_there",
                     first,
@@ -3502,6 +3562,8 @@ def _index_fits(row: _Row) -> bool:
     _, _, data, subject, agent, _ = row
     of_staff = b'"agent":' if b'"agent":' in data else b'"by":'
     for name, value in ((b'"subject_ref":', subject), (of_staff, agent)):
+        if isinstance(value, bytes) and b'%b"%b"' % (name, value) in data and not (b'"' in value or b"\\" in value):
+            continue
         text = value.decode("utf-8", "replace") if isinstance(value, bytes) else value
         if text is None:
             fits = name + b'"' not in data
@@ -3687,7 +3749,7 @@ def verify(
         else:
             damage = verification.run()
         return verification.report(name, damage)
-    except sqlite3.Error as error:
+    except _SQLITE as error:
         raise Unreadable(_sqlite_problem(error)) from None
     except OSError as error:
         raise Unreadable(f"it cannot be read ({error.strerror or error})") from None

@@ -398,3 +398,125 @@ def test_every_key_of_a_line_is_documented_by_its_name() -> None:
     """The list of allowed keys in a problem is the whole list."""
     (problem,) = problems(S + "x = 1")
     assert all(name in problem.remedy for name in Line.model_fields)
+
+
+# --- anchors ----------------------------------------------------------------------------------------------------------
+
+
+def anchor(text: str) -> Problem:
+    (found,) = problems(f"{text}\n[lines.support]\n")
+    return found
+
+
+def test_no_anchor_is_configured_by_default() -> None:
+    chosen = settings(GOOD).log.anchors
+    assert (chosen.file, chosen.journal, chosen.command, chosen.mail, chosen.timestamp) == (
+        None,
+        False,
+        None,
+        None,
+        None,
+    )
+
+
+MAIL = '[log.anchors.mail]\nto = ["dpo@example.org"]\nsender = "pbx@example.org"\n'
+STAMP = '[log.anchors.timestamp]\nca_file = "ca.pem"\n'
+
+
+@pytest.mark.parametrize(
+    ("text", "where", "told", "remedy"),
+    [
+        (
+            '[log.anchors.mail]\nto = ["DPO <dpo@example.org>"]\nsender = "pbx@example.org"',
+            f"{FILE}:2: log.anchors.mail.to",
+            "is not an address of mail",
+            "write for example dpo@example.org, without a name",
+        ),
+        (MAIL + 'username = "x"', f"{FILE}:1: log.anchors.mail", "belong together", "give both or neither"),
+        (
+            MAIL + 'host = "mail"\nusername = "x"\npassword_file = "y"\ntls = "none"',
+            f"{FILE}:1: log.anchors.mail",
+            "the password would be sent in clear",
+            'use tls = "starttls" or "tls"',
+        ),
+        (
+            MAIL + 'host = "a b"',
+            f"{FILE}:4: log.anchors.mail.host",
+            "not the name",
+            "write for example mail.example.org",
+        ),
+        (
+            STAMP + 'url = "tsa.example.org"',
+            f"{FILE}:3: log.anchors.timestamp.url",
+            "not an address of the web",
+            "https://",
+        ),
+        (
+            STAMP + 'url = "http://u:p@tsa.example.org/"',
+            f"{FILE}:3: log.anchors.timestamp.url",
+            "has a user",
+            "path alone",
+        ),
+        (STAMP + 'url = "http://:80/"', f"{FILE}:3: log.anchors.timestamp.url", "names no machine", "https://"),
+        (
+            STAMP + 'url = "http://x.example:port/"',
+            f"{FILE}:3: log.anchors.timestamp.url",
+            "not an address",
+            "https://",
+        ),
+        ("[log.anchors]\nfiles = 1", f"{FILE}:2: log.anchors.files", "unknown key", "did you mean file?"),
+        ("[log.anchors.command]\nrun = []", f"{FILE}:2: log.anchors.command.run", "found []", "at least 1"),
+    ],
+)
+def test_an_anchor_that_is_wrong_is_told_with_its_remedy(text: str, where: str, told: str, remedy: str) -> None:
+    problem = anchor(text)
+    assert problem.where == where
+    assert told in problem.found
+    assert remedy in problem.remedy
+
+
+# --- a log in a database ----------------------------------------------------------------------------------------------
+
+
+def in_a_database(line: str) -> Settings:
+    return settings(f"{S}[log]\n{line}")
+
+
+def test_a_log_in_a_database(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whose it is, by default by the host's name; and what stays here, named by it."""
+    found = in_a_database('url = "postgresql://u@db.example.org/log?sslmode=verify-full"\nserver = "pbx1"')
+    assert found.log.server_name == "pbx1"
+    assert found.log_file().name == "pbx1.pub"
+    assert found.sealing_key() == found.source.parent / "pbx1.key"
+    monkeypatch.setattr("socket.gethostname", lambda: "PBX-2.example.org")
+    assert in_a_database('url = "postgresql:///log"').log.server_name == "pbx_2_example_org"
+    for name in ("localhost", "", "-"):
+        monkeypatch.setattr("socket.gethostname", lambda name=name: name)
+        (problem,) = problems(S + '[log]\nurl = "postgresql:///log"')
+        assert problem.remedy == 'name it yourself: server = "pbx1"'
+
+
+@pytest.mark.parametrize(
+    ("line", "found", "remedy"),
+    [
+        ('url = "postgresql://u:secret@h/d"', "holds a password", "password_file"),
+        ('url = "postgresql://u:sec/secret@h/d"', "holds a password", "password_file"),
+        ('url = "postgresql://u@h/d?password=secret"', "holds a password", "~/.pgpass"),
+        ('url = "postgresql://u@h/d?sslpassword=secret"', "holds a password", "~/.pgpass"),
+        ('url = ["postgresql://u:secret@h/d"]', "postgresql://***@h/d", "string"),
+        ('url = { a = "postgresql://h/d?password=secret&x=1" }', "password=***&x=1", "string"),
+        ('url = "mysql://h/secret"', "not that of a PostgreSQL database", "postgresql://"),
+        ('url = "postgresql://[secret"', "not a URL", "postgresql://"),
+        ('url = "postgresql://u@h/sec ret"', "not that of a PostgreSQL database", "postgresql://"),
+        ('url = "postgresql:///d"\nserver = "PBX 1"', "'PBX 1'", "pattern"),
+        (f'url = "postgresql:///d"\nserver = "{"x" * 41}"', "xxx", "pattern"),
+        ('server = "pbx1"', "server is given and url is not", "give url"),
+        ('password_file = "p"', "password_file is given and url is not", "give url"),
+    ],
+)
+def test_a_database_that_is_wrong(line: str, found: str, remedy: str) -> None:
+    """A password is nobody's business who reads a message."""
+    (problem,) = problems(f"{S}[log]\n{line}")
+    assert found in problem.found
+    assert remedy in problem.remedy
+    assert "secret" not in str(problem)

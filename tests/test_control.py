@@ -24,7 +24,7 @@ from ivr_consent.config import Settings
 from ivr_consent.control import Control, ask, socket_path
 from ivr_consent.core.errors import ConsentError
 
-PATIENCE = 10.0
+PATIENCE = 30.0
 
 
 def settings_in(folder: Path, log: str = "decisions.db") -> Settings:
@@ -390,7 +390,7 @@ async def test_another_user() -> None:
             async with Listening(settings_in(folder)) as here:
                 command = [sys.executable, "-c", ASK, str(folder / "ivr-consent.toml")]
                 done = await asyncio.to_thread(
-                    subprocess.run, command, capture_output=True, text=True, timeout=30, check=True
+                    subprocess.run, command, capture_output=True, text=True, timeout=60, check=True
                 )
                 assert told in done.stdout
                 assert "(Permission denied); run this as the service's user or as root" in done.stdout

@@ -34,6 +34,7 @@ SECTIONS: dict[str, type[BaseModel]] = {
     "[server]": config.Server,
     "[manager]": config.Manager,
     "[log]": config.Log,
+    "[log.retention]": config.Retention,
     "[log.anchors]": config_anchors.Anchors,
     "[log.anchors.command]": config_anchors.CommandAnchor,
     "[log.anchors.mail]": config_anchors.MailAnchor,
@@ -350,7 +351,7 @@ def test_openssl_verifies_a_manifest_as_documented(tmp_path: Path) -> None:
     def run(data: bytes) -> subprocess.CompletedProcess[str]:
         manifest.write_bytes(data)
         return subprocess.run(
-            ["sh", "-ec", script], cwd=tmp_path, capture_output=True, text=True, timeout=30, check=False
+            ["sh", "-ec", script], cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False
         )
 
     good = run(line)

@@ -252,10 +252,10 @@ LONG: list[tuple[str, Callable[[], str]]] = [
 def test_a_long_value_costs_no_time(value: Callable[[], str]) -> None:
     """10 kB of anything, in every place: milliseconds. A tenth of a second would be felt by other calls."""
     text = value()
-    began = time.perf_counter()
+    began = time.process_time()  # of a busy machine only what is ours
     choose(STRICT, LANGUAGES, Clues(text, text, text, text))
     choose(EVERYTHING, LANGUAGES, Clues(text, text, text, text))
-    assert time.perf_counter() - began < 0.5
+    assert time.process_time() - began < 0.5
 
 
 def test_numbers_do_not_show_in_a_log() -> None:

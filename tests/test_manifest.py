@@ -29,6 +29,7 @@ from ivr_consent.manifest import Manifest, Spoken
 from ivr_consent.signing import Signer, Verifier, create_keys, key_pair
 from tests.sites import SmallSite, flip
 
+HEALTH = (HealthCheck.function_scoped_fixture, HealthCheck.too_slow)
 BOTH = {"support": 'languages = ["da", "en"]\npurposes = ["training", "quality"]\n'}
 
 
@@ -125,7 +126,7 @@ def _saying(built: Manifest, text: str) -> Manifest:
     return dataclasses.replace(built, languages=(spoken, *rest))
 
 
-@settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=50, deadline=None, suppress_health_check=HEALTH)
 @given(text=TEXTS)
 @example(text="\u212b")
 @example(text="e\u0301")

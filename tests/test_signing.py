@@ -119,7 +119,7 @@ def test_many_make_one_pair(tmp_path: Path) -> None:
     made: list[bool] = []
 
     def make() -> None:
-        barrier.wait(10)
+        barrier.wait(60)
         try:
             made.append(create_keys(path))
         except SignatureError as error:
@@ -152,7 +152,7 @@ def test_killed_between_the_two_keys(tmp_path: Path) -> None:
         "signing._public_pem = kill\n"
         "signing.create_keys(Path(sys.argv[1]))"
     )
-    done = subprocess.run([sys.executable, "-c", code, str(path)], timeout=30, check=False)
+    done = subprocess.run([sys.executable, "-c", code, str(path)], timeout=60, check=False)
     assert done.returncode == -signal.SIGKILL
     assert path.exists()
     assert not public_path(path).exists()
@@ -407,10 +407,10 @@ def test_openssl_verifies_what_we_sign(key: Path, tmp_path: Path) -> None:
     (tmp_path / "signature").write_bytes(base64.b64decode(coded))
     command = ["openssl", "pkeyutl", "-verify", "-rawin", "-pubin", "-inkey", str(public_path(key)), "-in"]
     files = [str(tmp_path / "data"), "-sigfile", str(tmp_path / "signature")]
-    done = subprocess.run([*command, *files], capture_output=True, timeout=30, check=False)
+    done = subprocess.run([*command, *files], capture_output=True, timeout=60, check=False)
     assert done.returncode == 0, done.stderr
     (tmp_path / "data").write_bytes(data + b" ")
-    done = subprocess.run([*command, *files], capture_output=True, timeout=30, check=False)
+    done = subprocess.run([*command, *files], capture_output=True, timeout=60, check=False)
     assert done.returncode != 0
 
 
@@ -419,7 +419,7 @@ def test_a_key_that_openssl_made(tmp_path: Path) -> None:
     path = tmp_path / "notices.key"
     before = os.umask(0o077)
     try:
-        subprocess.run(["openssl", "genpkey", "-algorithm", "ed25519", "-out", str(path)], timeout=30, check=True)
+        subprocess.run(["openssl", "genpkey", "-algorithm", "ed25519", "-out", str(path)], timeout=60, check=True)
     finally:
         os.umask(before)
     assert not create_keys(path)

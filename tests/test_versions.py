@@ -194,7 +194,7 @@ def test_the_same_draft_at_the_same_time(shelf: Shelf) -> None:
     new: list[bool] = []
 
     def publish() -> None:
-        barrier.wait(10)
+        barrier.wait(60)
         new.append(shelf.versions.publish(shelf.draft, SOURCES, APPROVER, shelf.signer, shelf.verifier)[1])
 
     threads = [threading.Thread(target=publish) for _ in range(4)]

@@ -254,7 +254,7 @@ def test_builds_at_the_same_time(site: SmallSite) -> None:
 
     def build() -> None:
         workshop = site.workshop()
-        barrier.wait(10)
+        barrier.wait(60)
         try:
             workshop.build(["support", "sales"])
         except Exception as error:  # noqa: BLE001 - told by the test

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
+from urllib.parse import urlsplit
 
 from cryptography import x509
 
@@ -54,7 +55,8 @@ class TimestampAnchor:
 
     def __init__(self, table: Table, certificates: Path, directory: Path | None) -> None:
         """``certificates`` and ``directory``: the table's, with absolute paths."""
-        self.where = table.url
+        self._url = table.url
+        self.where = urlsplit(table.url)._replace(query="").geturl()  # there may be a key of the site's in it
         self.every_s, self.timeout_s = table.every_hours * 3600.0, float(table.timeout_seconds)
         self.readable = directory is not None
         self._certificates, self._directory = certificates, directory
@@ -64,7 +66,7 @@ class TimestampAnchor:
         judge = self.judge()
         note = sealed.note.encode()
         question, nonce = _question(note)
-        answer = post(self.where, question, QUERY, limit, MAX_PROOF, _REMEDY)
+        answer = post(self._url, question, QUERY, limit, MAX_PROOF, _REMEDY)
         try:
             stamped = judge.time(answer, note, nonce)
         except TokenError as error:

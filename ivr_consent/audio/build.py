@@ -6,7 +6,7 @@ import contextlib
 import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor, as_completed
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from pathlib import Path
 
 from ivr_consent.audio.staging import publish, staging
@@ -16,6 +16,8 @@ from ivr_consent.core.errors import AudioError
 # What makes sound (numpy, pydub, num2words) is imported when there is some to make: most builds find everything built.
 
 _WAITING = 1  # worker more than there are processors: one usually waits for the disk to have written
+
+_LOOK_S = 0.2  # a Ctrl-C in the moment before a wait begins is noticed when that ends: so no wait is a long one
 
 Progress = Callable[[str, int, int], None]
 """Called after each prompt with its id, how many are done, and of how many."""
@@ -55,11 +57,14 @@ def build_prompts(
         futures: dict[Future[PromptAudio], Recipe] = {
             pool.submit(_build, recipe, key, work, store, stop): recipe for key, recipe in missing.items()
         }
-        for future in as_completed(futures):
-            audio = future.result()
-            built[audio.key] = audio
-            if progress is not None:
-                progress(futures[future].id, len(built), len(wanted))
+        pending = set(futures)
+        while pending:
+            done, pending = wait(pending, _LOOK_S, FIRST_COMPLETED)
+            for future in done:
+                audio = future.result()
+                built[audio.key] = audio
+                if progress is not None:
+                    progress(futures[future].id, len(built), len(wanted))
     return {key: built[key] for key in wanted}
 
 

@@ -24,6 +24,9 @@ INTERRUPTED: Final = 130
 FLUSH_S: Final = 0.05
 """The first line goes out at once, and after that what there is this often: nobody waits for a buffer to be full."""
 
+FIRST_PARTS: Final = 2
+"""Headings, or the beginning of an object, and the first row."""
+
 PLAIN: Final = {"LESS": "FRX", "LV": "-c"}
 """What pagers are told where the user says nothing, as git does: colours, and no paging of what fits on the screen."""
 
@@ -109,15 +112,12 @@ def _quietly(interrupted: int) -> Iterator[None]:
         _let_go()
         raise typer.Exit(Exit.GOOD) from None
     except KeyboardInterrupt:
-        try:
-            sys.stdout.flush()
-        except BrokenPipeError:
-            _let_go()
+        _let_go()  # what is left may wait for a reader who does not read
         raise typer.Exit(interrupted) from None
 
 
 def _let_go() -> None:
-    """Have nothing more written to a pipe that nobody reads, also not at the end of the program."""
+    """Have nothing more written, also not at the end of the program."""
     with contextlib.suppress(OSError, ValueError):
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, sys.stdout.fileno())
@@ -132,6 +132,7 @@ class Lines:
 
     def __init__(self) -> None:
         self._flushed = 0.0
+        self._parts = 0
 
     def write(self, line: str) -> None:
         """Print a line that is safe already."""
@@ -143,7 +144,8 @@ class Lines:
         encoding = getattr(stream, "encoding", None) or "utf-8"
         stream.write(text.encode(encoding, "backslashreplace").decode(encoding))
         now = time.monotonic()
-        if now - self._flushed > FLUSH_S:
+        self._parts += 1
+        if self._parts <= FIRST_PARTS or now - self._flushed > FLUSH_S:
             stream.flush()
             self._flushed = now
 

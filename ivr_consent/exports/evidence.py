@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from ivr_consent import verifier
+from ivr_consent.exports.blocks import Evidence
 from ivr_consent.exports.calls import Calls, Sealed
-from ivr_consent.exports.report import Evidence
 from ivr_consent.exports.text import printable
 from ivr_consent.store.place import Place, open_for_reading
 from ivr_consent.store.sealing import good
@@ -30,7 +30,7 @@ def evidence_of(
     sealed = calls.newest_checkpoint()
     verified, intact, findings = _verified(place, progress) if verify else ("not done for this report", None, ())
     return Evidence(
-        calls.log_id,
+        f"{calls.log_id} (server {place.server})" if place.server else calls.log_id,
         calls.size,
         calls.pruned(),
         sealed.size if sealed is not None else None,

@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 
-from ivr_consent.exports import records, sheet, vcon
+from ivr_consent.core.errors import ConsentError
+from ivr_consent.exports import jsonld, records, sheet, vcon
 from ivr_consent.exports.calls import Sealed
 from ivr_consent.exports.facts import Facts
 from ivr_consent.exports.jws import Signatory, signed
@@ -40,28 +41,39 @@ def csv_pieces(calls: Iterable[Facts], tally: Tally, *, excel: bool) -> Iterator
 
 def record_pieces(calls: Iterable[Facts], tally: Tally, sources: Sources, setting: records.Setting) -> Iterator[bytes]:
     """Consent records of many calls, one JSON-LD document, a record on each line."""
-    yield records.opening()
+    yield jsonld.opening()
     for call in calls:
         tally.calls += 1
         sealed = sources.sealed(call.last_sequence)
         for node in records.records(call, sources.told(call), setting, sealed, words=False):
-            yield (records.BETWEEN if tally.documents else b"") + records.dumped(node)
+            yield (jsonld.BETWEEN if tally.documents else b"") + jsonld.dumped(node)
             tally.documents += 1
-    yield records.CLOSING
+    yield jsonld.CLOSING
 
 
 def record_document(
-    call: Facts, tally: Tally, sources: Sources, setting: records.Setting, created: datetime | None
+    calls: Iterable[Facts], tally: Tally, sources: Sources, setting: records.Setting, created: datetime | None
 ) -> Iterator[bytes]:
-    """The consent records of one call; ``created``: as a receipt that is made now."""
-    found = records.records(call, sources.told(call), setting, sources.sealed(call.last_sequence))
-    tally.calls, tally.documents = 1, len(found)
-    if created is not None:
-        yield records.document(records.receipt(call, found, created))
-    elif len(found) == 1:
-        yield records.document(found[0])
-    else:
-        yield from records.graph(found)
+    """The consent records of the one call that there is; ``created``: as a receipt that is made now.
+
+    Raises :class:`ConsentError` for a call that has none.
+    """
+    for call in calls:
+        found = records.records(call, sources.told(call), setting, sources.sealed(call.last_sequence))
+        if not found:
+            raise ConsentError(
+                f"call {call.call_id} was not asked for any purpose ({call.reason}): there is no consent to be "
+                "recorded; see: ivr-consent log show"
+            )
+        tally.calls, tally.documents = 1, len(found)
+        if created is not None:
+            yield jsonld.document(records.receipt(call, found, created))
+        elif len(found) == 1:
+            yield jsonld.document(found[0])
+        else:
+            yield from jsonld.graph(found)
+    if not tally.calls:
+        raise ConsentError("the call's decision is not in the log any more: its time there was over")
 
 
 def vcon_pieces(
@@ -71,7 +83,7 @@ def vcon_pieces(
     for call in calls:
         made = vcon.container(call, sources.told(call), sources.sealed(call.last_sequence), created)
         if who is None:
-            yield records.dumped(made.document) + b"\n"
+            yield jsonld.dumped(made.document) + b"\n"
         else:
             yield signed(made.document, made.uuid, who) + b"\n"
         tally.calls += 1

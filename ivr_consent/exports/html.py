@@ -5,8 +5,8 @@ from __future__ import annotations
 import html
 from typing import Final
 
+from ivr_consent.exports.blocks import Bars, Curve, Heading, Paragraph, Report, Spread, Table
 from ivr_consent.exports.plots import as_svg
-from ivr_consent.exports.report import Bars, Curve, Heading, Paragraph, Report, Spread, Table
 from ivr_consent.exports.text import printable
 
 POLICY: Final = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"

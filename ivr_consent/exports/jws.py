@@ -21,7 +21,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from ivr_consent.core.errors import SignatureError
-from ivr_consent.exports.records import dumped
+from ivr_consent.exports.jsonld import dumped
 from ivr_consent.signing import Signer, read_plain
 
 ALGORITHM: Final = "EdDSA"

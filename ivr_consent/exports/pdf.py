@@ -9,8 +9,8 @@ import io
 from typing import Any, Final
 
 from ivr_consent.core.errors import ConsentError
+from ivr_consent.exports.blocks import Bars, Curve, Heading, Paragraph, Report, Spread, Table
 from ivr_consent.exports.plots import MISSING, as_png, font, shown
-from ivr_consent.exports.report import Bars, Curve, Heading, Paragraph, Report, Spread, Table
 
 FAMILY: Final = "DejaVu"
 MARGIN_MM: Final = 20

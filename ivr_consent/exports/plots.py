@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from ivr_consent.core.errors import ConsentError
-from ivr_consent.exports.report import LABELS, Bars, Curve, Plot, Spread
+from ivr_consent.exports.blocks import Bars, Curve, Plot, Spread
+from ivr_consent.exports.report import LABELS
 from ivr_consent.exports.text import printable
 
 MISSING: Final = (

@@ -10,18 +10,17 @@ several purposes of one record as one consent. A call in which no purpose was as
 
 from __future__ import annotations
 
-import json
 import re
 import uuid
-from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from types import MappingProxyType
-from typing import Any, Final
+from typing import Final
 
 from ivr_consent.core.decision import Outcome
 from ivr_consent.exports.calls import Sealed
 from ivr_consent.exports.facts import Answer, Facts, Segment, Standing, Subject
+from ivr_consent.exports.jsonld import Node
 from ivr_consent.exports.published import Told
 from ivr_consent.exports.text import moment, text
 
@@ -41,49 +40,6 @@ PURPOSE_TYPES: Final = MappingProxyType(
     }
 )
 """What kind of purpose each of the shipped notices is; a site's own has none (the field is optional)."""
-
-_IRI: Final = {"@type": "@id"}
-_TIME: Final = {"@type": "xsd:dateTime"}
-
-CONTEXT: Final[Mapping[str, Any]] = MappingProxyType(
-    {
-        "dpv": "https://w3id.org/dpv#",
-        "pd": "https://w3id.org/dpv/pd#",
-        "loc": "https://w3id.org/dpv/loc#",
-        "eu-gdpr": "https://w3id.org/dpv/legal/eu/gdpr#",
-        "dct": "http://purl.org/dc/terms/",
-        "rdf": "http://www.w3.org/1999/02/22-rdf-syntax-ns#",
-        "schema": "https://schema.org/",
-        "skos": "http://www.w3.org/2004/02/skos/core#",
-        "spdx": "http://spdx.org/rdf/terms#",
-        "xsd": "http://www.w3.org/2001/XMLSchema#",
-        **dict.fromkeys(
-            (
-                "dct:conformsTo",
-                "dpv:hasApplicableLaw",
-                "dpv:hasAuthority",
-                "dpv:hasConsentStatus",
-                "dpv:hasDataController",
-                "dpv:hasDataSubject",
-                "dpv:hasJurisdiction",
-                "dpv:hasLegalBasis",
-                "dpv:hasLocation",
-                "dpv:hasNecessity",
-                "dpv:hasProcessing",
-                "dpv:isIndicatedBy",
-                "schema:recipient",
-                "skos:broader",
-                "spdx:algorithm",
-            ),
-            _IRI,
-        ),
-        **dict.fromkeys(("dct:created", "dct:date", "dpv:isIndicatedAtTime"), _TIME),
-        "spdx:checksumValue": {"@type": "xsd:hexBinary"},
-    }
-)
-"""Stands in every document: none needs the network to be read."""
-
-Node = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,25 +74,6 @@ def receipt(call: Facts, found: list[Node], created: datetime) -> Node:
         "schema:recipient": "dpv:DataSubject",
         "dpv:hasRecordOfActivity": found,
     }
-
-
-def document(node: Node) -> bytes:
-    """One record or receipt as a document of its own."""
-    return dumped({"@context": dict(CONTEXT), **node}) + b"\n"
-
-
-def opening() -> bytes:
-    """The beginning of a document of many records; after it come the records, each on its line, with commas."""
-    return b'{"@context":' + dumped(dict(CONTEXT)) + b',"@graph":[\n'
-
-
-CLOSING: Final = b"\n]}\n"
-BETWEEN: Final = b",\n"
-
-
-def dumped(value: object) -> bytes:
-    """JSON in ASCII, harmless to a terminal: what is beyond it is escaped."""
-    return json.dumps(value, ensure_ascii=True, separators=(",", ":")).replace("\x7f", "\\u007f").encode()
 
 
 # --- a record --------------------------------------------------------------------------------------------------------
@@ -464,13 +401,3 @@ def _as_time(value: str | None) -> str | None:
 
 def _without_none(node: Node) -> Node:
     return {name: value for name, value in node.items() if value is not None and value != []}
-
-
-def graph(nodes: Iterable[Node]) -> Iterable[bytes]:
-    """The pieces of a document of many records."""
-    yield opening()
-    first = True
-    for node in nodes:
-        yield (b"" if first else BETWEEN) + dumped(node)
-        first = False
-    yield CLOSING

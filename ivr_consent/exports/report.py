@@ -6,13 +6,13 @@ It holds numbers of calls and no person: neither pseudonyms nor ids of calls.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
-from datetime import date, datetime, timedelta
+from collections.abc import Sequence
 from typing import Final
 
 from ivr_consent.core.decision import Outcome
+from ivr_consent.exports.blocks import Bars, Block, Curve, Evidence, Heading, Paragraph, Report, Scope, Spread, Table
 from ivr_consent.exports.figures import LONGEST_MS, NONE, OUTCOMES, UNKNOWN, Answers, Figures, Heard, Spoken, Version
+from ivr_consent.exports.spans import binned
 
 LABELS: Final = {
     Outcome.GRANTED.value: "consented",
@@ -34,9 +34,6 @@ MEANINGS: Final = {
     Outcome.FAILED.value: "could not be asked, or the answer could not be written down; not recorded",
 }
 
-MAX_BINS: Final = 62
-"""Bars of decisions over time: days up to two months, else weeks, months or years."""
-
 ANSWER_BIN_MS: Final = 500
 
 FIGURED_NOTICES: Final = 3
@@ -47,103 +44,6 @@ LISTED_NOTICES: Final = 12
 
 LISTED: Final = 40
 """Rows of one table; what is left out is said."""
-
-
-@dataclass(frozen=True, slots=True)
-class Heading:
-    """A section begins."""
-
-    text: str
-
-
-@dataclass(frozen=True, slots=True)
-class Paragraph:
-    """Some sentences."""
-
-    text: str
-
-
-@dataclass(frozen=True, slots=True)
-class Table:
-    """``caption`` says what it shows. The first column names its row; those in ``words`` are text, others numbers."""
-
-    caption: str
-    columns: tuple[str, ...]
-    rows: tuple[tuple[str, ...], ...]
-    words: tuple[int, ...] = (0,)
-
-
-@dataclass(frozen=True, slots=True)
-class Bars:
-    """Stacked bars. ``series``: by outcome, a number for each of ``labels``. ``shares``: as parts of 100 %, lying."""
-
-    title: str
-    alternative: str
-    labels: tuple[str, ...]
-    series: tuple[tuple[str, tuple[int, ...]], ...]
-    shares: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Spread:
-    """How answers spread over time: two histograms in the same spans of ``width_ms``, and their medians (ms)."""
-
-    title: str
-    alternative: str
-    width_ms: int
-    series: tuple[tuple[str, tuple[int, ...], int | None], ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Curve:
-    """How many are still there after each of ``labels``, in percent of all, for each of ``series``."""
-
-    title: str
-    alternative: str
-    labels: tuple[str, ...]
-    shares: tuple[float, ...]
-
-
-Plot = Bars | Spread | Curve
-Block = Heading | Paragraph | Table | Bars | Spread | Curve
-
-
-@dataclass(frozen=True, slots=True)
-class Evidence:
-    """The state of the log: its size, its end, and what its verification said.
-
-    ``good``: ``None`` when it was not verified, or not all of it could be. ``findings``: level and sentence.
-    """
-
-    log: str
-    size: int
-    pruned: int
-    checkpoint_size: int | None
-    checkpoint_time: str | None
-    checkpoint_root: str | None
-    verified: str
-    good: bool | None
-    findings: tuple[tuple[str, str], ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Scope:
-    """What the report is about. ``None``: no limit. Times as on the command line, UTC."""
-
-    since: str | None
-    until: str | None
-    line: str | None
-    made_at: datetime
-    software: str
-
-
-@dataclass(frozen=True, slots=True)
-class Report:
-    """All of it, in the order of reading."""
-
-    title: str
-    facts: tuple[tuple[str, str], ...]
-    blocks: tuple[Block, ...]
 
 
 def report(figures: Figures, evidence: Sequence[Evidence], scope: Scope) -> Report:
@@ -207,7 +107,7 @@ def _summary(figures: Figures) -> list[Block]:
 def _over_time(figures: Figures) -> list[Block]:
     if not figures.days:
         return []
-    unit, bins = _binned(figures.days)
+    unit, bins = binned(figures.days)
     names = _present(figures.outcomes)
     labels = tuple(label for label, _ in bins)
     series = tuple((name, tuple(counts[name] for _, counts in bins)) for name in names)
@@ -481,32 +381,3 @@ def _version(version: Version) -> str:
 
 def _spoken(spoken: Spoken) -> str:
     return f"{spoken.line}: {spoken.notice} {spoken.version} in {spoken.language}"
-
-
-def _binned(days: dict[date, Counter[str]]) -> tuple[str, list[tuple[str, Counter[str]]]]:
-    """Days, weeks, months or years, whichever are few enough, without gaps."""
-    first, last = min(days), max(days)
-    span = (last - first).days + 1
-    if span <= MAX_BINS:
-        return "day", _filled(days, (first + timedelta(days=at) for at in range(span)), lambda day: day, "%Y-%m-%d")
-    if span <= 7 * MAX_BINS:
-        begin = first - timedelta(days=first.weekday())
-        weeks = (begin + timedelta(days=7 * at) for at in range((last - begin).days // 7 + 1))
-        return "week", _filled(days, weeks, lambda day: day - timedelta(days=day.weekday()), "%Y-%m-%d")
-    months = (last.year - first.year) * 12 + last.month - first.month + 1
-    if months <= MAX_BINS:
-        starts = (
-            date(first.year + (first.month - 1 + at) // 12, (first.month - 1 + at) % 12 + 1, 1) for at in range(months)
-        )
-        return "month", _filled(days, starts, lambda day: day.replace(day=1), "%Y-%m")
-    years = (date(year, 1, 1) for year in range(first.year, last.year + 1))
-    return "year", _filled(days, years, lambda day: day.replace(month=1, day=1), "%Y")
-
-
-def _filled(
-    days: dict[date, Counter[str]], starts: Iterable[date], start_of: Callable[[date], date], form: str
-) -> list[tuple[str, Counter[str]]]:
-    found: dict[date, Counter[str]] = {start: Counter() for start in starts}
-    for day, counts in days.items():
-        found[start_of(day)].update(counts)
-    return [(start.strftime(form), counts) for start, counts in found.items()]

@@ -181,8 +181,10 @@ class _Writer:
         return written
 
     def _rows(self, query: str, order: str = "sequence") -> Iterator[tuple[Any, ...]]:
-        # What comes after the end that was read first belongs to the next bundle.
-        yield from self._database.execute(f"{query} WHERE {order} <= ? ORDER BY {order}", (self.size,))
+        if self._database.kind == "sqlite":
+            yield from self._database.execute(f"{query} ORDER BY {order}")
+        else:  # each question sees a state of its own: what came after the end that was read first is left for later
+            yield from self._database.execute(f"{query} WHERE {order} <= ? ORDER BY {order}", (self.size,))
 
     def _checkpoints(self, checkpoints: _Ahead, before: int | None) -> None:
         for row in checkpoints.upto(before):

@@ -154,7 +154,7 @@ class Chain:
         sequence = self.tree.size + 1
         kind, call_id, line, outcome, payload, personal, decided = entry
         facet = _facet(entry)
-        number = self._facets.number(facet)
+        number = self._facets.number(facet, sequence)
         if decided is not None and not self._decided(sequence, time, entry, decided, number):
             return 0
         self._facets.add(number, sequence)

@@ -9,7 +9,7 @@ import os
 import random
 import sqlite3
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final, Protocol
 
@@ -152,6 +152,16 @@ class SqliteDatabase:
         if self._connection.in_transaction:
             with contextlib.suppress(sqlite3.Error):  # the disk refuses even that: the next BEGIN says so again
                 self._connection.execute("ROLLBACK")
+
+    def copy_to(self, target: sqlite3.Connection, pages: int, progress: Callable[[int, int, int], None]) -> None:
+        """Copy all of it as it is now, ``pages`` at a time; ``progress``: status, pages left, pages in all."""
+        # Inside a read transaction: what others write meanwhile does not make the copy begin anew.
+        self._connection.execute("BEGIN")
+        try:
+            self._connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+            self._connection.backup(target, pages=pages, progress=progress)
+        finally:
+            self.rollback()
 
     def version(self) -> int:
         (version,) = self._connection.execute("PRAGMA user_version").fetchone()
@@ -303,18 +313,31 @@ class _Writers:
         self.alone = False
         self._descriptor = -1
 
+    def keep_out(self, path: Path) -> bool:
+        """Let there be none; whether there is none. Raises :class:`OSError`."""
+        self._open(path)
+        return self._lock(fcntl.LOCK_EX)
+
     def join(self, path: Path) -> None:
         """Be one of them. Raises :class:`OSError`."""
-        name = f"{path}-writers"
-        self._descriptor = os.open(name, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
-        give_to_owner_of_folder(self._descriptor, path.parent)
+        self._open(path)
+        self.alone = self._lock(fcntl.LOCK_EX)
+        until = time.monotonic() + BUSY_TIMEOUT_S
+        while not self._lock(fcntl.LOCK_SH):  # one that was alone is just making room for others
+            if time.monotonic() > until:
+                raise OSError("it is being restored from a copy; wait until that is done")
+            time.sleep(BUSY_PAUSE_S[1])
+
+    def _lock(self, kind: int) -> bool:
         try:
-            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            self.alone = True
+            fcntl.flock(self._descriptor, kind | fcntl.LOCK_NB)
         except BlockingIOError:
-            pass
-        with contextlib.suppress(BlockingIOError):  # one that was alone is just making room
-            fcntl.flock(self._descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            return False
+        return True
+
+    def _open(self, path: Path) -> None:
+        self._descriptor = os.open(f"{path}-writers", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+        give_to_owner_of_folder(self._descriptor, path.parent)
 
     def close(self) -> None:
         """Be none of them any more."""
@@ -337,6 +360,21 @@ _BUSY: Final = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
 
 def _is(error: sqlite3.Error, *codes: int) -> bool:
     return getattr(error, "sqlite_errorcode", 0) & 0xFF in codes
+
+
+@contextlib.contextmanager
+def nobody_writes(path: Path) -> Iterator[None]:
+    """Keep every writer away from a file. Raises :class:`LedgerError` while there is one."""
+    writers = _Writers()
+    try:
+        if not writers.keep_out(path):
+            raise LedgerError(
+                f"somebody writes the log {path} at this moment; stop the service, wait for calls to end, and run "
+                "this again"
+            )
+        yield
+    finally:
+        writers.close()
 
 
 def cannot_write(name: str, error: Exception) -> LedgerError:

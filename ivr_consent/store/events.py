@@ -101,8 +101,16 @@ class Events:
         """Events of which one holds a value that the database cannot give."""
         rows = self.rows(f"SELECT e.sequence FROM events AS e {condition}", values)  # noqa: S608 - fixed conditions
         if len(rows) == 1:
-            return [self._refused(rows[0], "a text or a payload of it cannot be read")]
+            return [self._refused(self._readable(rows[0]), "a text or a payload of it cannot be read")]
         return [event for (sequence,) in rows if (event := self.one(sequence)) is not None]
+
+    def _readable(self, row: tuple[Any, ...]) -> tuple[Any, ...]:
+        """What the database can give of an event: its columns without the payload, or its sequence alone."""
+        query = "SELECT sequence, time, kind, call_id, line, outcome FROM events WHERE sequence = ?"
+        try:
+            return self._database.execute(query, row).fetchone() or row
+        except self._database.errors:
+            return row
 
     def _event(self, row: tuple[Any, ...]) -> LoggedEvent:
         sequence, time, kind, call_id, line, outcome, raw, committed, personal = row
@@ -120,6 +128,15 @@ class Events:
         texts = [value[:MAX_SHOWN] if isinstance(value, str) else None for value in row[1:6]]
         time, kind, call_id, line, outcome = texts or [None] * 5
         return LoggedEvent(row[0], time or "", kind or "", call_id, line, outcome, {}, problem=problem)
+
+    def row(self, query: str, sequence: int) -> tuple[Any, ...] | None:
+        """The one row of an event; an empty one where it holds a value that the database cannot give."""
+        try:
+            return self._database.execute(query, [sequence]).fetchone()
+        except self._database.errors as error:
+            if not _of_one_value(error):
+                raise self.unreadable(error) from None
+            return ()
 
     def rows(self, query: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
         """All rows of a question. Raises :class:`LedgerError`."""

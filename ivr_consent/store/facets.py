@@ -16,6 +16,9 @@ from ivr_consent.store.database import Database
 MAX_KNOWN: Final = 4096
 """Facets kept in memory; beyond that they are looked up again."""
 
+BLOCK_BITS: Final = 12
+"""Where the newest event of a facet is, is kept to 4096 events: exactly would be one more row written for each event."""
+
 
 class Facet(NamedTuple):
     """``""`` and 0 stand for none."""
@@ -42,39 +45,49 @@ class Facets:
         self._execute = database.execute
         self._known: dict[Facet, int] = {}
         self._new: dict[Facet, int] = {}
+        self._blocks: dict[int, int] = {}
+        self._new_blocks: dict[int, int] = {}
         self._counted: Counter[tuple[Any, ...]] = Counter()
 
     def load(self) -> None:
         """Begin a transaction: nothing is kept of one that was given up."""
         self._new.clear()
+        self._new_blocks.clear()
         self._counted.clear()
 
-    def number(self, facet: Facet) -> int:
-        """The number of a facet."""
+    def number(self, facet: Facet, sequence: int) -> int:
+        """The number of a facet, of which an event is about to be written."""
         found = self._known.get(facet) or self._new.get(facet)
         if found is None:
-            found = self._looked_up(facet)
+            found = self._looked_up(facet, sequence)
         return found
 
-    def _looked_up(self, facet: Facet) -> int:
+    def _looked_up(self, facet: Facet, sequence: int) -> int:
         row = self._execute(
-            "SELECT facet FROM facets WHERE kind = ? AND line = ? AND outcome = ? AND language = ? AND notice = ? "
-            "AND version = ? AND purposes = ?",
+            "SELECT facet, block FROM facets WHERE kind = ? AND line = ? AND outcome = ? AND language = ? "
+            "AND notice = ? AND version = ? AND purposes = ?",
             facet,
         ).fetchone()
         if row is not None:
             if len(self._known) >= MAX_KNOWN:
                 self._known.clear()
-            self._known[facet] = row[0]
-            return int(row[0])
+                self._blocks.clear()
+            number, self._blocks[number] = row
+            self._known[facet] = number
+            return number
         (last,) = self._execute("SELECT coalesce(max(facet), 0) FROM facets").fetchone() or (0,)
-        self._execute("INSERT INTO facets VALUES (?, ?, ?, ?, ?, ?, ?, ?)", (last + 1, *facet))
-        self._new[facet] = last + 1
-        return int(last) + 1
+        number, block = int(last) + 1, sequence >> BLOCK_BITS
+        self._execute("INSERT INTO facets VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", (number, *facet, sequence, block))
+        self._new[facet], self._new_blocks[number] = number, block
+        return number
 
     def add(self, number: int, sequence: int) -> None:
         """Say where an event is."""
         self._execute("INSERT INTO facet_events VALUES (?, ?)", (number, sequence))
+        block = sequence >> BLOCK_BITS
+        if self._blocks.get(number, -1) < block and self._new_blocks.get(number, -1) < block:
+            self._execute("UPDATE facets SET block = ? WHERE facet = ?", (block, number))
+            self._new_blocks[number] = block
 
     def count(self, facet: Facet, time: str) -> None:
         """Count a decision for its day."""

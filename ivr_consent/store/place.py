@@ -80,14 +80,15 @@ def place_of(settings: Settings) -> Place:
     if log.url is None:
         return Place(path, key, log.checkpoint_events, seconds)
     password_file = settings.path(log.password_file) if log.password_file is not None else None
-    return Place(path, key, log.checkpoint_events, seconds, log.url, log.server_name, password_file)
+    server = log.server_name
+    return Place(path.with_name(f"{server}.db"), key, log.checkpoint_events, seconds, log.url, server, password_file)
 
 
-def open_for_writing(place: Place, clock: Callable[[], datetime] = utc_now) -> Database:
+def open_for_writing(place: Place, clock: Callable[[], datetime] = utc_now, *, accept_loss: bool = False) -> Database:
     """Open or create a log, bring it to the newest schema; every commit is flushed to disk.
 
-    Raises :class:`LedgerError` with a remedy: for a disk that refuses, for a log whose end was cut off, and for one
-    that is gone while its key is still there.
+    Raises :class:`LedgerError` with a remedy: for a disk that refuses, for a log whose end was cut off (unless that is
+    to be accepted: see ``store/backup.py``), and for one that is gone while its key is still there.
     """
     key = place.sealing_key()
     if place.url is None and not place.path.exists() and key.public_path.exists():
@@ -99,11 +100,11 @@ def open_for_writing(place: Place, clock: Callable[[], datetime] = utc_now) -> D
             if database.version() == 0 and key.public_path.exists():
                 raise _gone(place, key)
             migrate(database)
-            first = _first_key(database, place, clock())
+            unpublished = _keys(database, place, clock(), accept_loss=accept_loss)
             database.commit()
-            if first is not None:
+            if unpublished:
                 database.settle(failed=True)  # an empty file beside a public key would be a log that is gone
-                key.publish(first)
+                key.publish(unpublished)
         except (database.errors, OSError) as error:
             raise _cannot_write(place, error) from None
     except LedgerError:
@@ -122,6 +123,18 @@ def _writing(place: Place) -> Database:
         return PostgresqlDatabase(place.address(), place.address().application(place.sealing_key().path))
     except (PostgresqlDatabase.errors, OSError) as error:
         raise _cannot_write(place, error) from None
+
+
+@contextlib.contextmanager
+def open_database(place: Place) -> Iterator[Database]:
+    """Ask the database that a log is in, whether there is one in it or not. Raises :class:`LedgerUnreadable`."""
+    database = _reading(place)
+    try:
+        yield database
+    except database.errors as error:
+        raise _cannot_read(place, error) from None
+    finally:
+        database.close()
 
 
 def _reading(place: Place) -> Database:
@@ -170,8 +183,8 @@ def _gone(place: Place, key: SealingKey) -> LedgerError:
     )
 
 
-def _first_key(database: Database, place: Place, now: datetime) -> PublicKey | None:
-    """The first public key of the log, where it is not published yet; of a log that has none, it is made now."""
+def _keys(database: Database, place: Place, now: datetime, *, accept_loss: bool) -> list[PublicKey]:
+    """The public keys of the log, where they are not published yet; of a log that has none, the first is made now."""
     key = place.sealing_key()
     chain = Chain(database)
     chain.load()
@@ -182,20 +195,21 @@ def _first_key(database: Database, place: Place, now: datetime) -> PublicKey | N
         chain.append(Entry("log_created", None, None, None, canonical(details), None, None), time)
         chain.next_key = str(first)
         chain.save()
-        return first
+        return [first]
     _check_end(database, chain)
-    _check_key(place, key, chain)
-    return None if key.public_path.exists() else _created_with(database)
+    if not accept_loss:
+        _check_key(place, key, chain)
+    return [] if key.public_path.exists() else _named_keys(database)
 
 
-def _created_with(database: Database) -> PublicKey | None:
-    """The key that the log began with: its public file was lost, or a crash came before it was written."""
-    for (payload,) in database.execute("SELECT payload FROM events WHERE kind = 'log_created' ORDER BY sequence"):
-        try:
-            return PublicKey.parse(json.loads(payload)["key"])
-        except (ValueError, TypeError, KeyError):
-            return None  # somebody has changed it: the verifier says so
-    return None
+def _named_keys(database: Database) -> list[PublicKey]:
+    """The keys that the log says it began with and went on under: their file was lost, or never written."""
+    found = []
+    kinds = "('log_created', 'key_replaced')"
+    for (payload,) in database.execute(f"SELECT payload FROM events WHERE kind IN {kinds} ORDER BY sequence"):  # noqa: S608 - fixed
+        with contextlib.suppress(ValueError, TypeError, KeyError):  # somebody has changed it: the verifier says so
+            found.append(PublicKey.parse(json.loads(payload)["key"]))
+    return found
 
 
 def _check_key(place: Place, key: SealingKey, chain: Chain) -> None:
@@ -204,8 +218,8 @@ def _check_key(place: Place, key: SealingKey, chain: Chain) -> None:
     if known > chain.tree.size:
         lost = known - chain.tree.size
         raise LedgerError(
-            f"the log {place.name} ends at entry {chain.tree.size} and had {known}: at least {lost} "
-            f"{'entry is' if lost == 1 else 'entries are'} lost, its end was cut off or an old copy is in its place; "
+            f"the log {place.name} ends at event {chain.tree.size} and had {known}: at least {lost} "
+            f"{'event is' if lost == 1 else 'events are'} lost, its end was cut off or an old copy is in its place; "
             + _TAKE_IT
         )
     try:
@@ -217,7 +231,7 @@ def _check_key(place: Place, key: SealingKey, chain: Chain) -> None:
             found = f"the key {key.path} that seals the log {place.name} is gone; bring it back, or "
         else:
             found = (
-                f"{key.path} is not the key that seals the log {place.name} next, which ends at entry "
+                f"{key.path} is not the key that seals the log {place.name} next, which ends at event "
                 f"{chain.tree.size}: at least one checkpoint was made after that (the end of the log was cut off, or "
                 "an old copy is in its place), or the key is another log's; "
             )
@@ -225,8 +239,8 @@ def _check_key(place: Place, key: SealingKey, chain: Chain) -> None:
 
 
 _TAKE_IT: Final = (
-    "put the newest copy in its place: ivr-consent log restore FILE. What is lost for good has to be accepted: add "
-    "--accept-loss, and the log goes on under a new key and says so (FILE may be the log itself)"
+    "put the newest copy in its place: ivr-consent log restore FILE. What is lost for good has to be accepted: with "
+    "--accept-loss the log goes on under a new key and says so (without FILE: as it is now)"
 )
 
 

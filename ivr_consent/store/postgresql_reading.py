@@ -22,7 +22,7 @@ CHUNK: Final = 500
 MAX_LINKS: Final = 8
 """Connections of one reader: a further one is made only for a question amid the answer to another."""
 
-_SHORT: Final = re.compile(r"(\bLIMIT (\?|\d+)|\bsequence = \?)$")
+_SHORT: Final = re.compile(r"(\bLIMIT (\?|\d+)|\bsequence = \?|\bsequence IN \([?, ]+\) ORDER BY [a-z. ]+( DESC)?)$")
 """How questions end whose answers are short: they are fetched at once, and the server keeps a plan for what is asked
 often, which is most of the work."""
 

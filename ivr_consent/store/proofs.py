@@ -7,7 +7,16 @@ from typing import Final
 from ivr_consent.core.errors import LedgerError
 from ivr_consent.store.chain import NODE_LEVELS
 from ivr_consent.store.database import Database
-from ivr_consent.verifier import HASH_BYTES, Tree, consistency_proof, inclusion_proof, node_hash
+from ivr_consent.verifier import (
+    HASH_BYTES,
+    Event,
+    Tree,
+    consistency_proof,
+    inclusion_proof,
+    leaf,
+    leaf_hash,
+    node_hash,
+)
 
 _BLOCK: Final = 1 << NODE_LEVELS
 """Leaves under one kept node: so many are read at once."""
@@ -85,7 +94,18 @@ class Proofs:
             leaves[sequence - begin - 1] = bytes(hashed)
         if end == self.size:
             leaves[-1] = bytes(self._last)
+        for at, hashed in enumerate(leaves):
+            if not hashed and begin + at >= self._trunk:  # the one behind it is pruned
+                leaves[at] = self._hash(begin + at + 1)
         return leaves
+
+    def _hash(self, sequence: int) -> bytes:
+        columns = "sequence, time, kind, call_id, line, outcome, payload, commitment, previous"
+        row = self._database.execute(f"SELECT {columns} FROM events WHERE sequence = ?", (sequence,)).fetchone()  # noqa: S608 - fixed columns
+        try:
+            return b"" if row is None else leaf_hash(leaf(Event(*row)))
+        except (TypeError, ValueError, AttributeError):
+            return b""
 
     def _gone(self) -> LedgerError:
         return LedgerError(f"the log {self._database.name} has not all hashes of its tree; see: ivr-consent log verify")

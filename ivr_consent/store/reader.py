@@ -70,17 +70,22 @@ class LedgerReader:
         found = self._events.rows(query, [call_id, call_id + "g"])  # "g" sorts after every hexadecimal digit
         return self._record(found[0][0]) if len(found) == 1 else None
 
-    def history(self, call_id: str) -> tuple[LoggedEvent, ...]:
-        """All events of one call, oldest first, by its id or an unambiguous beginning of it."""
-        if not _may_be_an_id(call_id):
+    def named(self, beginning: str) -> tuple[str, ...]:
+        """The first and the last of the ids that begin so: none, one, or two of perhaps more."""
+        if not _may_be_an_id(beginning):
             return ()
         query = "SELECT call_id FROM events WHERE call_id >= ? AND call_id < ? ORDER BY call_id"
-        span = [call_id, call_id + "g"]
-        first, last = (self._events.rows(f"{query} {order} LIMIT 1", span) for order in ("", "DESC"))
-        if not first or first != last:
+        span = [beginning, beginning + "g"]
+        ends = (self._events.rows(f"{query} {order} LIMIT 1", span) for order in ("", "DESC"))
+        return tuple(dict.fromkeys(call_id for rows in ends for (call_id,) in rows))
+
+    def history(self, call_id: str) -> tuple[LoggedEvent, ...]:
+        """All events of one call, oldest first, by its id or an unambiguous beginning of it."""
+        found = self.named(call_id)
+        if len(found) != 1:
             return ()
         condition = "WHERE e.call_id = ? ORDER BY e.sequence LIMIT ?"
-        return tuple(self._events.fitting(condition, [first[0][0], MAX_OF_CALL]))
+        return tuple(self._events.fitting(condition, [found[0], MAX_OF_CALL]))
 
     def _record(self, sequence: int) -> CallRecord | None:
         decision = self.event(sequence)
@@ -150,14 +155,19 @@ class LedgerReader:
         """The oldest :data:`PAGE` events after one, oldest first."""
         return self._events.fitting("WHERE e.sequence > ? ORDER BY e.sequence LIMIT ?", [sequence, PAGE])
 
+    def seal_of(self, event: LoggedEvent) -> Seal | None:
+        """By what an event of this log is held."""
+        return self.seal(event.sequence)
+
     def seal(self, sequence: int) -> Seal | None:
         """By what one event is held, pruned or not; ``None`` where there is none."""
         hashed: str | None
-        rows = self._events.rows(_SEALED, [sequence])
-        if rows:
-            *columns, committed, previous, salt, data = rows[0]
-            hashed = leaf_of((*columns, committed, previous))
-            personal, pruned = personal_state(committed, salt, data), False
+        row = self._events.row(_SEALED, sequence)
+        if row is not None:
+            hashed, personal, pruned = None, "unknown", False
+            if row:
+                *columns, committed, previous, salt, data = row
+                hashed, personal = leaf_of((*columns, committed, previous)), personal_state(committed, salt, data)
         else:
             left = self._events.rows("SELECT leaf FROM pruned WHERE sequence = ?", [sequence])
             if not left:

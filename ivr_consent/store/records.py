@@ -14,7 +14,8 @@ class LoggedEvent:
     """One event as it stands in the log, its personal data put back in their place.
 
     ``call_id`` and ``line`` are ``None`` for an event of the service. ``erased``: there were personal data, and they
-    have been erased. ``problem``: why it cannot be read; the payload is empty then.
+    have been erased. ``problem``: why it cannot be read; the payload is empty then. ``server``: whose log it is in,
+    where several are read as one.
     """
 
     sequence: int
@@ -26,6 +27,7 @@ class LoggedEvent:
     payload: Mapping[str, Any]
     erased: bool = False
     problem: str | None = None
+    server: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,9 +98,10 @@ class Seal:
     """By what one event is held in its log.
 
     ``leaf``: the hash of its leaf, hexadecimal; ``None`` where its row is none that could have been written.
-    ``pruned``: nothing but that hash is left of it. ``personal``: ``none``, ``kept``, ``erased``, or ``changed`` (not
-    what the log committed to). ``checkpoint``: size and time of the first signed checkpoint over it, ``None`` while it
-    is not sealed. ``anchors``: where that one was shown, and when; where it was not, the next one that was.
+    ``pruned``: nothing but that hash is left of it. ``personal``: ``none``, ``kept``, ``erased``, ``changed`` (not
+    what the log committed to), or ``unknown``. ``checkpoint``: size and time of the first signed checkpoint over it,
+    ``None`` while it is not sealed. ``anchors``: where that one was shown, and when; where it was not, the next one
+    that was.
     """
 
     sequence: int

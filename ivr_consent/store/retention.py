@@ -280,7 +280,7 @@ class Keeper:
         pseudonyms.refresh()
         if time.monotonic() >= self._next:
             self._clean = False
-            done = expire(self._ledger, self._retention, pseudonyms, stopped=self._stopped)
+            done = expire(self._ledger, self._retention, pseudonyms, run_s=RUN_S, stopped=self._stopped)
             self._next = time.monotonic() + (0.0 if done.more else EVERY_S)
             if done.events:
                 log.info("log_expired", calls=done.calls, events=done.events, trunk=done.trunk)

@@ -145,7 +145,6 @@ _TWO: Final = """
         reference TEXT,                    -- keyed hash of the reference code
         facet INTEGER NOT NULL
     );
-    CREATE INDEX decisions_by_time ON decisions (time);
     CREATE INDEX decisions_by_reference ON decisions (reference) WHERE reference IS NOT NULL;
 
     CREATE TABLE facets (                  -- what events are looked for by: each combination that there is, once
@@ -157,6 +156,8 @@ _TWO: Final = """
         notice TEXT NOT NULL,
         version INTEGER NOT NULL,
         purposes TEXT NOT NULL,            -- that were granted, each between spaces
+        first INTEGER NOT NULL,            -- no event of it is before this one
+        block INTEGER NOT NULL,            -- its newest event is in this block of 4096 or in one before
         UNIQUE (kind, line, outcome, language, notice, version, purposes)
     );
 

@@ -16,7 +16,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -85,11 +85,14 @@ class SealingKey:
             files.write(self.path, os.urandom(KEY_BYTES), 0o600)
         return PublicKey(origin(log_id), _public(_read(self.path)))
 
-    def publish(self, key: PublicKey) -> None:
-        """Write the public key of a log that has just begun, where none stands yet. Raises :class:`OSError`."""
-        if not self.public_path.exists():
-            # Other processes may be at it: each has a name of its own, and all write the same.
-            files.write(self.public_path, f"{key}\n".encode(), 0o644, str(os.getpid()))
+    def publish(self, keys: Sequence[PublicKey]) -> None:
+        """Write the public key of a log, and those that replaced it, where none stands yet. Raises :class:`OSError`."""
+        if keys and not self.public_path.exists():
+            self._publish([str(key) for key in keys])
+
+    def _publish(self, lines: Iterable[str]) -> None:
+        # Other processes may be at it: each has a name of its own, and all write the same.
+        files.write(self.public_path, "".join(f"{line}\n" for line in lines).encode(), 0o644, str(os.getpid()))
 
     def recover(self, expected: PublicKey) -> bool:
         """Finish what a crash left: whether the key in the file is then the one that the log names.
@@ -129,11 +132,37 @@ class SealingKey:
 
         Raises :class:`OSError`.
         """
+        found = self._next(log_id)
+        return self._make_next(log_id) if found is None else found
+
+    def replace(self, log_id: str) -> PublicKey:
+        """A next key that nothing was ever signed under, its public half published; found where that was done before.
+
+        Raises :class:`OSError`.
+        """
+        found, published = self._next(log_id), self.published()
+        if found is not None and str(found) in published:
+            return found
+        made = self._make_next(log_id)
+        self._publish([*published, str(made)])
+        return made
+
+    def published(self) -> list[str]:
+        """The lines of the public file: the first key, and each that replaced one. Raises :class:`OSError`."""
         try:
-            secret = _read(self._next_path)
+            return self.public_path.read_text(encoding="utf-8", errors="replace").split()
+        except FileNotFoundError:
+            return []
+
+    def _next(self, log_id: str) -> PublicKey | None:
+        try:
+            return PublicKey(origin(log_id), _public(_read(self._next_path)))
         except (FileNotFoundError, LedgerError):
-            secret = os.urandom(KEY_BYTES)
-            files.write(self._next_path, secret, 0o600)
+            return None
+
+    def _make_next(self, log_id: str) -> PublicKey:
+        secret = os.urandom(KEY_BYTES)
+        files.write(self._next_path, secret, 0o600)
         return PublicKey(origin(log_id), _public(secret))
 
     def advance(self) -> None:

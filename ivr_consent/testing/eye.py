@@ -100,7 +100,7 @@ class DirectoryWatch:
                 raise OverflowError(f"more files were created in {self.path} than the kernel could report")
             return list(self._names)
 
-    async def seen(self, name: str, timeout: float = 5.0) -> str:  # noqa: ASYNC109  (the tests' vocabulary)
+    async def seen(self, name: str, timeout: float = 30.0) -> str:  # noqa: ASYNC109  (the tests' vocabulary)
         """Wait until a name that matches the shell pattern `name` was created, and return it.
 
         Raises `TimeoutError` after `timeout` seconds.

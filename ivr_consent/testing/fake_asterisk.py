@@ -276,7 +276,7 @@ class FakeCall(asyncio.Protocol):
             return ""
         return "recorded" if self.result == "granted" and self.status != "HANGUP" else "unrecorded"
 
-    async def wait(self, timeout: float = 10.0) -> str:  # noqa: ASYNC109 - the tests' vocabulary, as in the phone
+    async def wait(self, timeout: float = 30.0) -> str:  # noqa: ASYNC109 - the tests' vocabulary, as in the phone
         """Wait until the dialplan has gone on (and the hang-up handler has ended, if it runs); the result."""
         async with asyncio.timeout(timeout):
             await self.done.wait()
@@ -286,7 +286,7 @@ class FakeCall(asyncio.Protocol):
                 await self.ended.done.wait()
         return self.result
 
-    async def wait_command(self, prefix: str, nth: int = 1, timeout: float = 10.0) -> float:  # noqa: ASYNC109 - likewise
+    async def wait_command(self, prefix: str, nth: int = 1, timeout: float = 30.0) -> float:  # noqa: ASYNC109 - likewise
         """Wait for the nth command that begins so (``STREAM FILE "/a/b"``); the moment at which it came."""
         came = [command.at for command in self.commands if command.text.startswith(prefix)]
         if len(came) >= nth:

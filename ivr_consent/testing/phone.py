@@ -257,7 +257,7 @@ class _Udp(asyncio.DatagramProtocol):
     async def close(self) -> None:
         if self.transport is not None:
             self.transport.close()
-            await self.closed
+            await asyncio.shield(self.closed)  # whoever is cancelled here must not cancel it for who closes it again
 
 
 class _Media(_Udp):
@@ -440,17 +440,17 @@ class Call:
         """Frequencies heard between two moments, the strongest first (see `dominant_tones`)."""
         return dominant_tones(self.heard(start, end), RATE)
 
-    async def wait_answered(self, timeout: float = 5.0) -> float:  # noqa: ASYNC109  (the tests' vocabulary)
+    async def wait_answered(self, timeout: float = 30.0) -> float:  # noqa: ASYNC109  (the tests' vocabulary)
         """The moment of the answer. Raises `CallRefused` or `TimeoutError`."""
         async with asyncio.timeout(timeout):
             return await asyncio.shield(self.answered)
 
-    async def wait_hung_up(self, timeout: float = 5.0) -> None:  # noqa: ASYNC109  (the tests' vocabulary)
+    async def wait_hung_up(self, timeout: float = 30.0) -> None:  # noqa: ASYNC109  (the tests' vocabulary)
         """Wait until the call is over, whoever ended it. Raises `TimeoutError`."""
         async with asyncio.timeout(timeout):
             await self._ended.wait()
 
-    async def wait_tone(self, hz: float, timeout: float = 5.0) -> float:  # noqa: ASYNC109  (as above)
+    async def wait_tone(self, hz: float, timeout: float = 30.0) -> float:  # noqa: ASYNC109  (as above)
         """Wait until the last 100 ms heard are mainly a sine of `hz`; the moment at which they are."""
         deadline = time.monotonic() + timeout
         while True:

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from ivr_consent import config, verifier
-from ivr_consent.anchors.gather import Collected, anchors_of, collected
+from ivr_consent.anchors.gather import MAX_BEYOND, Collected, anchors_of, collected
 from ivr_consent.anchors.notes import Sealed
 from ivr_consent.anchors.place import AnchorError
 from ivr_consent.anchors.publisher import anchored, keeper
@@ -88,7 +88,7 @@ def test_what_stands_there(tmp_path: Path) -> None:
         """,
     )
     found, told = gathered(settings)
-    assert found == [Collected("command true", note) for note in (ONE.note, TWO.note)]
+    assert found == [Collected("command true", sealed.note, sealed.size) for sealed in (ONE, TWO)]
     assert len(told) == 2
     assert told[0].startswith(f"file {tmp_path}/gone: {tmp_path}/gone cannot be read")
     assert told[1].startswith("command true: python")
@@ -188,6 +188,34 @@ def test_no_log_to_read_them_from(tmp_path: Path) -> None:
     assert isinstance(anchors_of(settings)[0], TimestampAnchor)
 
 
+def test_years_of_checkpoints_take_no_memory(tmp_path: Path) -> None:
+    """What the log has itself is passed over, but for the newest; what it has not is bounded, and said."""
+    settings = site(tmp_path, '[log.anchors]\nfile = "outside"\n')
+    ledger = Ledger(place_of(settings))
+    kept = []
+    for _ in range(5):
+        ledger.tell_now("server_started", {})
+        kept.append(ledger.seal() or "")
+    ledger.close()
+    (tmp_path / "outside").write_text("".join(kept) + ONE.note + kept[0])
+    found, told = gathered(settings)
+    assert [one.note for one in found] == [ONE.note, kept[-1]]
+    (tmp_path / "outside").write_text("".join(kept) + ONE.note * (MAX_BEYOND + 5))
+    found, told = gathered(settings)
+    assert len(found) == MAX_BEYOND + 1
+    assert told == [
+        f"file {tmp_path}/outside: more than {MAX_BEYOND} checkpoints that the log has not; "
+        "the others are not looked at"
+    ]
+
+
+def test_a_log_that_cannot_be_read_hides_nothing(tmp_path: Path) -> None:
+    settings = site(tmp_path, '[log.anchors]\nfile = "outside"\n')
+    (tmp_path / "outside").write_text(ONE.note + TWO.note)
+    place_of(settings).path.write_bytes(b"rubbish" * 1000)
+    assert [one.note for one in gathered(settings)[0]] == [ONE.note, TWO.note]
+
+
 # --- what it is for --------------------------------------------------------------------------------------------------
 
 
@@ -214,11 +242,13 @@ def test_a_cut_tail_is_found_through_it(tmp_path: Path) -> None:
     shutil.copytree(tmp_path / "state", tmp_path / "copy")
     grow(5)
     found, told = gathered(settings)
-    assert (told, len(found)) == ([], 2)
+    assert (told, len(found)) == ([], 1)
     assert verified(found).status == 0
     shutil.rmtree(tmp_path / "state")
     (tmp_path / "copy").rename(tmp_path / "state")
     assert verified([]).status == 0, "consistent in itself"
+    found, told = gathered(settings)
+    assert (told, len(found)) == ([], 2)
     report = verified(found)
     assert report.status == 1
     (cut,) = [finding for finding in report.findings if finding.code == "tail_cut"]

@@ -50,6 +50,7 @@ def refused(tsa: Tsa, answer: Answer, told: str, within: float = PATIENCE) -> No
     with web(answer) as port, pytest.raises(AnchorError, match=told) as error:
         anchor(tsa, port).publish(ONE, limit(within))
     assert str(error.value).isprintable()
+    assert "x=1" not in str(error.value), "a site's key for the service may stand there"
 
 
 # --- what is good ----------------------------------------------------------------------------------------------------

@@ -80,7 +80,7 @@ def wav(samples: Samples, rate: int) -> bytes:
 def ffmpeg(*options: str | Path, data: bytes = b"") -> bytes:
     """Run the program itself, past our own wrapper, as an administrator would."""
     argv = ["ffmpeg", "-hide_banner", "-loglevel", "error", "-y", *map(str, options)]
-    return subprocess.run(argv, input=data, capture_output=True, check=True, timeout=25).stdout
+    return subprocess.run(argv, input=data, capture_output=True, check=True, timeout=60).stdout
 
 
 def played(path: Path) -> tuple[Samples, int]:

@@ -55,6 +55,12 @@ def _programs() -> None:
     need("espeak-ng", "ffmpeg")
 
 
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where every test finds what another has built: the tests only listen."""
+    return tmp_path_factory.mktemp("quality")
+
+
 def build(language: str, store: Path) -> list[PromptAudio]:
     voice = espeak_voice(language)
     recipes = [Recipe(f"s{n}", language, text, voice, None) for n, text in enumerate(STATEMENTS[language])]
@@ -64,11 +70,11 @@ def build(language: str, store: Path) -> list[PromptAudio]:
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
-def test_prompts_of_a_language_sound_as_they_must(language: str, tmp_path: Path) -> None:
+def test_prompts_of_a_language_sound_as_they_must(language: str, store: Path) -> None:
     """R2: no segment is said more softly, faster or less intelligibly than another, in no language and no format."""
-    for audio in build(language, tmp_path):
-        assert verify(audio, tmp_path) == []
-        folder = audio.folder(tmp_path)
+    for audio in build(language, store):
+        assert verify(audio, store) == []
+        folder = audio.folder(store)
         sounds = {form: played(folder / FORMATS[form].file) for form in audio.files}
         for form, (samples, rate) in sounds.items():
             assert abs(lufs(samples, rate) - TARGET) <= 1.0, form
@@ -91,10 +97,10 @@ def test_prompts_of_a_language_sound_as_they_must(language: str, tmp_path: Path)
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
-def test_yes_and_no_are_equally_long_and_loud(language: str, tmp_path: Path) -> None:
+def test_yes_and_no_are_equally_long_and_loud(language: str, store: Path) -> None:
     """R5: neither choice is easier to hear than the other."""
-    audio = build(language, tmp_path)[-1]
-    samples, _ = played(audio.path(tmp_path).with_suffix(".wav"))
+    audio = build(language, store)[-1]
+    samples, _ = played(audio.path(store).with_suffix(".wav"))
     assert [mark.name for mark in audio.marks] == ["question", "yes", "no", "otherwise"]
     lengths = {mark.name: mark.end - mark.begin for mark in audio.marks}
     assert abs(lengths["yes"] / lengths["no"] - 1) <= 0.035

@@ -107,7 +107,7 @@ def test_what_a_killed_build_left_is_removed_by_the_next_and_what_one_at_work_us
     at_work, used = started()
     with killed, at_work:
         killed.send_signal(signal.SIGKILL)
-        killed.wait(10)
+        killed.wait(60)
         (tmp_path / ".build-nothing").mkdir()  # killed before it had a lock
         (tmp_path / ".build-file").write_text("not a folder of ours")
         assert left.is_dir()
@@ -117,7 +117,7 @@ def test_what_a_killed_build_left_is_removed_by_the_next_and_what_one_at_work_us
             assert used.is_dir()
             assert (used / "half").read_text() == "x"
             assert work.is_dir()
-        at_work.communicate("", timeout=10)
+        at_work.communicate("", timeout=60)
         assert at_work.returncode == 0
     assert not used.exists()
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import fcntl
+import os
 import shutil
 from pathlib import Path
 
@@ -21,12 +23,21 @@ def place(tmp_path: Path) -> Place:
 
 @pytest.fixture(scope="session")
 def _built(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Audio of the example site, built once for a test process."""
+    """Audio of the example site, built once for all test processes of a run: whoever is first holds the lock."""
     need("espeak-ng", "ffmpeg")
-    made = Place(tmp_path_factory.mktemp("built"))
-    assert run(*made.init("--example-facts")).exit_code == 0
-    built = run("--config", made.config, "prompts", "build")
-    assert built.exit_code == 0, built.output
+    folder = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        folder = folder.parent  # each process has a folder of its own in that of the run
+    made = Place(folder / "built")
+    whole = made.root / "whole"
+    with (folder / "built.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not whole.exists():
+            shutil.rmtree(made.root, ignore_errors=True)
+            assert run(*made.init("--example-facts")).exit_code == 0
+            built = run("--config", made.config, "prompts", "build")
+            assert built.exit_code == 0, built.output
+            whole.touch()
     return made.state / "audio"
 
 

@@ -24,7 +24,7 @@ from ivr_consent.store.ledger import Ledger
 from ivr_consent.testing.plans import call_context
 from tests.cli.support import MORE, Place, fake_manager, run, run_json
 
-PATIENCE = 30.0  # seconds; a bound for what takes one, on a loaded machine too
+PATIENCE = 60.0  # seconds; a bound for what takes one, on a loaded machine too
 
 GATE = "[ Context 'ivr-consent' created by 'pbx_config' ]\n   14. AGI(agi://127.0.0.1:{port}/consent,${{line}})\n"
 USER = "          username: ivr-consent\n         read perm: {read}\n        write perm: <none>\n"

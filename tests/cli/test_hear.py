@@ -26,7 +26,7 @@ from ivr_consent.workshop import Workshop
 from tests.cli.support import run, run_json
 from tests.tools import need
 
-PATIENCE = 30.0
+PATIENCE = 60.0
 PLAYED_SHARE = player.PLAYED_SHARE
 
 CONFIGURATION = """

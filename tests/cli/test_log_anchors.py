@@ -234,3 +234,39 @@ def test_time_stamps_are_verified_and_written_out(stamping: Place, monkeypatch: 
     result = run("--config", stamping.config, "log", "anchors", "--tokens", stamping.root / "gone")
     assert result.exit_code == 1
     assert "cannot be written" in result.stderr
+
+
+def test_verify_tells_their_times(stamping: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("no_proxy", "*")
+    run("--config", stamping.config, "log", "anchor")
+    code, document = run_json("--config", stamping.config, "log", "verify")
+    assert code == 0
+    (stamp,) = document["time_stamps"]
+    assert (stamp["events"], document["anchors_not_read"]) == (4, [])
+    assert stamp["seen"] >= "2026"
+    told = run("--config", stamping.config, "log", "verify").stdout
+    assert f"time-stamp of {stamp['seen']}: the checkpoint of 4 events was there (time-stamp in the log, by " in told
+
+
+def test_verify_names_a_cut_tail_by_the_anchor(filed: Place) -> None:
+    """R23: an older copy of log and key, consistent in itself."""
+    run("--config", filed.config, "log", "anchor")
+    copy = filed.root / "copy"
+    shutil.copytree(filed.state, copy)
+    tell(filed, 5)
+    run("--config", filed.config, "log", "anchor")
+    assert run("--config", filed.config, "log", "verify").exit_code == 0
+    shutil.rmtree(filed.state)
+    copy.rename(filed.state)
+    assert run("log", "verify", filed.log).exit_code == 0, "it tells nothing by itself"
+    result = run("--config", filed.config, "log", "verify")
+    assert result.exit_code == 1
+    assert f"of 9 events from outside (file {filed.root / 'outside'})" in result.stdout
+    assert "the events 5 to 9 were cut off" in result.stdout
+    alone = run("log", "verify", filed.log, "--checkpoint", filed.root / "outside")
+    assert alone.exit_code == 1
+
+
+def test_verify_says_which_anchor_it_could_not_read(filed: Place) -> None:
+    result = run("--config", filed.config, "log", "verify")
+    assert f"an anchor was not compared: file {filed.root / 'outside'}: " in result.stderr

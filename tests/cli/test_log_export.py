@@ -9,6 +9,7 @@ import io
 import json
 import os
 import pwd
+import re
 import shutil
 import sqlite3
 import subprocess
@@ -21,14 +22,18 @@ from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
 from ivr_consent import verifier
 from ivr_consent.cli.log import exports as exports_module
+from ivr_consent.config import load
+from ivr_consent.core.decision import Outcome
 from ivr_consent.core.errors import ConsentError
 from ivr_consent.core.steps import Logged
 from ivr_consent.exports import plots, sheet
 from ivr_consent.store.ledger import Ledger
 from ivr_consent.store.place import place_of
 from ivr_consent.store.sealing import good
+from ivr_consent.testing.plans import call_context
 from tests.cli.support import run, run_json
-from tests.exports.support import PSEUDONYM, Book, book, every_way
+from tests.exports.support import PSEUDONYM, Book, book, decision, every_way
+from tests.postgresql import PostgresqlServer
 from tests.sites import SmallSite
 from tests.tools import need
 
@@ -199,9 +204,9 @@ def test_a_signature_beside_the_export(site: SmallSite, tmp_path: Path) -> None:
     text, _, coded = (tmp_path / "out.csv.sig").read_bytes().rstrip(b"\n").partition(b"\t")
     key: Any = load_pem_public_key((site.root / "notices.key.pub").read_bytes())
     key.verify(base64.b64decode(coded), text)
-    told = json.loads(text)
-    assert told["sha256"] == hashlib.sha256(path.read_bytes()).hexdigest()
-    assert (told["file"], told["format"], told["calls"]) == ("out.csv", "csv", 10)
+    said = json.loads(text)
+    assert said["sha256"] == hashlib.sha256(path.read_bytes()).hexdigest()
+    assert (said["file"], said["format"], said["calls"]) == ("out.csv", "csv", 10)
 
 
 def test_openssl_checks_it_too(site: SmallSite, tmp_path: Path) -> None:
@@ -351,6 +356,75 @@ def test_a_hostile_line_name_is_no_path(site: SmallSite, tmp_path: Path) -> None
     assert result.exit_code == 0
     for node in json.loads((tmp_path / "out").read_text())["@graph"]:
         assert "neither its version nor its line" in node["dct:provenance"]
+
+
+# --- several servers in one database ---------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def servers(postgresql: PostgresqlServer, tmp_path: Path) -> list[Path]:
+    """The configurations of two switches with one database; each has had two calls."""
+    url = postgresql.url(postgresql.create_database())
+    found = []
+    for number, server in enumerate(("pbx1", "pbx2")):
+        folder = tmp_path / server
+        folder.mkdir()
+        found.append(folder / "ivr-consent.toml")
+        found[-1].write_text(f'[log]\nurl = "{url}"\nserver = "{server}"\n[lines.support]\n')
+        log = Ledger(place_of(load(found[-1])))
+        for call, outcome in enumerate((Outcome.GRANTED, Outcome.DECLINED)):
+            context = call_context(f"{'ab'[number]}{call}".ljust(32, "0"))
+            log.decide_now(decision(context, outcome, None, answers={"training": outcome.value}), timeout=30)
+        log.seal()
+        log.close()
+    return found
+
+
+def told(config: Path, *words: str | Path) -> Any:
+    code, document = run_json("--config", config, "log", "export", *words)
+    assert code == 0, document
+    return document
+
+
+def test_an_export_is_of_all_servers(servers: list[Path], tmp_path: Path) -> None:
+    path = tmp_path / "all.csv"
+    document = told(servers[0], "--format", "csv", "--out", path)
+    assert [row["call"][:2] for row in table(path)] == ["a0", "a1", "b0", "b1"]
+    assert [row["log"] for row in table(path)] == [log["log"] for log in document["logs"] for _ in range(2)]
+    alone = tmp_path / "alone.csv"
+    assert told(servers[0], "--format", "csv", "--out", alone, "--server", "pbx2")["calls"] == 2
+    assert [row["call"][:2] for row in table(alone)] == ["b0", "b1"]
+    # Both are events of the server on which they were made.
+    for config, number in zip(servers, (2, 0), strict=True):
+        words = ("log", "list", "--events", "--kind", "exported", "--server", config.parent.name)
+        code, found = run_json("--config", config, *words)
+        assert (code, len(found["events"])) == (0, number)
+
+
+@pytest.mark.parametrize("form", ["27560", "vcon"])
+def test_each_call_has_the_checkpoint_of_its_own_log(servers: list[Path], tmp_path: Path, form: str) -> None:
+    path = tmp_path / "out"
+    logs = [log["log"] for log in told(servers[0], "--format", form, "--out", path)["logs"]]
+    lines = [line for line in path.read_text().splitlines() if "ConsentRe" in line or '"vcon"' in line]
+    notes = [re.findall(r"(?:value|checkpoint)\":\"ivr-consent/([0-9a-f]+)\\n", line) for line in lines]
+    assert len(notes) == 4
+    assert [set(found) for found in notes] == [{logs[0]}, {logs[0]}, {logs[1]}, {logs[1]}]
+
+
+def test_one_call_of_another_server(servers: list[Path]) -> None:
+    result = run("--config", servers[0], "log", "export", "--format", "csv", "--call", "b1")
+    assert [row["call"][:2] for row in csv.DictReader(io.StringIO(result.stdout))] == ["b1"]
+    assert run("--config", servers[0], "log", "export", "--format", "csv", "--call", "c").exit_code == 1
+
+
+def test_a_bundle_is_of_one_server(servers: list[Path], tmp_path: Path) -> None:
+    result = run("--config", servers[0], "log", "export", "--format", "jsonl")
+    assert result.exit_code == 1
+    assert "--server NAME, of pbx1, pbx2" in result.stderr
+    path = tmp_path / "out.jsonl"
+    assert told(servers[0], "--format", "jsonl", "--server", "pbx1", "--out", path)["calls"] == 2
+    key = verifier.PublicKey.parse(place_of(load(servers[0])).sealing_key().public_path.read_text().strip())
+    assert verifier.verify(path, [key], good=good).status in (0, verifier.INCOMPLETE)
 
 
 # --- the report ------------------------------------------------------------------------------------------------------

@@ -24,7 +24,7 @@ from ivr_consent.service import Service
 from tests.cli.support import run, run_json
 from tests.sites import APPROVER, SmallSite, flip
 
-PATIENCE = 30.0
+PATIENCE = 60.0
 
 
 def free_port() -> int:

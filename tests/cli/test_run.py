@@ -18,7 +18,7 @@ import pytest
 
 from ivr_consent.cli.run import EXAMPLE
 
-PATIENCE = 25.0
+PATIENCE = 60.0
 
 # A voice for tests: whatever the text, an eighth of a second of a tone, so that a notice takes seconds.
 TONE_VOICE = """

@@ -133,6 +133,12 @@ def line(**keys: Any) -> dict[str, Any]:
     return {"lines": {"support": keys}}
 
 
+def anchors(**tables: Any) -> dict[str, Any]:
+    return {**LINE, "log": {"anchors": tables}}
+
+
+MAIL = {"to": ["dpo@example.org"], "sender": "pbx@example.org"}
+
 RIGHT: list[dict[str, Any]] = [
     LINE,
     line(keys={"yes": 7, "no": "*"}),
@@ -145,6 +151,12 @@ RIGHT: list[dict[str, Any]] = [
     {**LINE, "manager": {}},
     {**LINE, "prompts": {"voices": {"da": {"speed": 80}, "anna": {"command": ["x"]}, "pt-BR": {}}}},
     {**LINE, "switch": "asterisk"},
+    anchors(file="/mnt/x", journal=True),
+    anchors(command={"run": ["x"], "read": ["x", "y"], "every_hours": 0}),
+    anchors(mail={"to": ["a.b+c@mail.example.org"], "sender": "_pbx@example"}),
+    anchors(mail={**MAIL, "host": "::1", "tls": "tls", "username": "x", "password_file": "y"}),
+    anchors(timestamp={"url": "http://tsa.example.org:8080/a?b=c", "ca_file": "ca.pem"}),
+    anchors(timestamp={"url": "https://127.0.0.1", "ca_file": "ca.pem", "every_hours": 744}),
 ]
 
 
@@ -204,6 +216,27 @@ WRONG: list[tuple[str, dict[str, Any]]] = [
     ("an empty command", {**LINE, "prompts": {"voices": {"da": {"command": []}}}}),
     ("a command as text", {**LINE, "prompts": {"voices": {"da": {"command": "espeak-ng"}}}}),
     ("a line that is a text", {"lines": {"support": "x"}}),
+    ("an unknown anchor", anchors(fax="1")),
+    ("the journal as a word", anchors(journal="yes")),
+    ("a command as text", anchors(command={"run": "tee -a x"})),
+    ("an empty command of an anchor", anchors(command={"run": []})),
+    ("no command", anchors(command={})),
+    ("never", anchors(command={"run": ["x"], "every_hours": 745})),
+    ("no recipient", anchors(mail={**MAIL, "to": []})),
+    ("a recipient with a name", anchors(mail={**MAIL, "to": ["DPO <dpo@example.org>"]})),
+    ("a recipient with a line break", anchors(mail={**MAIL, "to": ["dpo@example.org\nBcc: x@example.org"]})),
+    ("a recipient that is an option", anchors(mail={**MAIL, "to": ["-oQ/tmp@example.org"]})),
+    ("a sender that is none", anchors(mail={**MAIL, "sender": "pbx"})),
+    ("no sender", anchors(mail={"to": ["dpo@example.org"]})),
+    ("a mail server with a port", anchors(mail={**MAIL, "host": "mail.example.org:25"})),
+    ("half a login", anchors(mail={**MAIL, "host": "mail.example.org", "username": "x"})),
+    ("a login without a server", anchors(mail={**MAIL, "username": "x", "password_file": "y"})),
+    ("another tls", anchors(mail={**MAIL, "tls": True})),
+    ("no certificates", anchors(timestamp={"url": "http://tsa.example.org/"})),
+    ("another way to a time-stamp", anchors(timestamp={"url": "ftp://tsa.example.org/", "ca_file": "x"})),
+    ("a time-stamp from a file", anchors(timestamp={"url": "file:///etc/passwd", "ca_file": "x"})),
+    ("a long address", anchors(timestamp={"url": "http://tsa.example.org/" + "x" * 2000, "ca_file": "x"})),
+    ("a line break in an address", anchors(timestamp={"url": "http://tsa.example.org/\r\nX: y", "ca_file": "x"})),
 ]
 
 

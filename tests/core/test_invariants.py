@@ -50,6 +50,7 @@ from ivr_consent.core.steps import (
 from ivr_consent.store.ledger import Ledger
 from ivr_consent.testing.plans import call_context, short_plan
 
+HEALTH = (HealthCheck.function_scoped_fixture, HealthCheck.too_slow)
 CALL = call_context("c" * 32)
 OTHER_CALL = call_context("d" * 32)
 MAX_STEPS = 400
@@ -378,7 +379,7 @@ def test_every_nonsense(plan: Plan, grants: Grants) -> None:
         _judged(path)
 
 
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=300, deadline=None, suppress_health_check=HEALTH)
 @given(data=st.data())
 def test_any_call_on_a_large_plan(grants: Grants, data: st.DataObject) -> None:
     """I1 to I4 on random long calls: three languages, two purposes, repeats, long version."""
@@ -445,7 +446,7 @@ def test_every_nonsense_in_a_trial(plan: Plan, grants: Grants) -> None:
         _trial_judged(path)
 
 
-@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=200, deadline=None, suppress_health_check=HEALTH)
 @given(data=st.data())
 def test_any_trial_of_a_large_plan(grants: Grants, data: st.DataObject) -> None:
     def choose(step: Step) -> Result:

@@ -17,6 +17,7 @@ from pyld import jsonld
 
 from ivr_consent.core.decision import Outcome
 from ivr_consent.exports import formats, records
+from ivr_consent.exports import jsonld as jsonld_
 from ivr_consent.exports.calls import Calls, Selection
 from ivr_consent.exports.facts import Facts, facts_of
 from ivr_consent.exports.published import Published
@@ -89,7 +90,7 @@ def expanded(document: dict[str, Any]) -> list[Any]:
 
 
 def document(node: dict[str, Any]) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(records.document(node))
+    found: dict[str, Any] = json.loads(jsonld_.document(node))
     return found
 
 
@@ -375,7 +376,7 @@ def test_hostile_text_stays_text(made: dict[str, list[Any]], written: tuple[Smal
     ):
         hostile: Facts = replace(poisoned(call, attack), purposes_granted=(attack,), outcome="granted")
         for node in records.records(hostile, told, Setting(), None):
-            data = records.document(node)
+            data = jsonld_.document(node)
             assert all(32 <= byte < 127 or byte == 10 for byte in data)
             found = expanded(json.loads(data))
             names = {iri for iri in iris(found) if not iri.startswith(("urn:uuid:", "_:subject-"))}

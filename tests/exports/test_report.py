@@ -21,10 +21,11 @@ import pytest
 from ivr_consent.core.decision import Outcome
 from ivr_consent.core.errors import ConsentError
 from ivr_consent.exports import html, pdf, plots
+from ivr_consent.exports.blocks import Bars, Curve, Evidence, Heading, Paragraph, Report, Scope, Spread, Table
 from ivr_consent.exports.calls import Calls, Noted, Selection
 from ivr_consent.exports.evidence import evidence_of
 from ivr_consent.exports.figures import Figures
-from ivr_consent.exports.report import Bars, Curve, Evidence, Heading, Paragraph, Report, Scope, Spread, Table, report
+from ivr_consent.exports.report import report
 from ivr_consent.store.place import place_of
 from ivr_consent.testing.plans import call_context
 from tests.exports.support import PSEUDONYM, Book, decision
@@ -255,6 +256,13 @@ def test_plots_are_well_formed_and_the_same_each_time(made: Report) -> None:
             ET.fromstring(drawn)  # noqa: S314 - ours
             assert plots.as_svg(block) == drawn
             assert "<metadata" not in drawn
+
+
+def test_a_label_is_no_mathematics() -> None:
+    """It is drawn as it stands; as mathematics it would be nothing that can be read."""
+    label = "$\\frac$ $x^2$"
+    drawn = plots.as_svg(Bars("t", "a", (label,), (("granted", (1,)),), shares=True))
+    assert label in drawn
 
 
 def test_two_plots_share_no_ids(made: Report) -> None:

@@ -20,8 +20,8 @@ from ivr_consent.core.decision import Outcome
 from ivr_consent.exports import formats, vcon
 from ivr_consent.exports.calls import Calls, Selection
 from ivr_consent.exports.facts import Facts, facts_of
+from ivr_consent.exports.jsonld import dumped
 from ivr_consent.exports.published import Published
-from ivr_consent.exports.records import dumped
 from ivr_consent.store.place import place_of
 from tests.exports.support import Book, book, by_name, facts, poisoned
 from tests.sites import SmallSite

@@ -17,11 +17,11 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import Any, TypeVar, cast
 
 import tomlkit
 
@@ -39,10 +39,10 @@ from ivr_consent.testing.rig import Instance, RigUnavailable, Version, skip_or_f
 from ivr_consent.testing.scenario import Scenario
 from ivr_consent.workshop import Workshop
 
-DEADLINE_S = 30.0
-"""For anything a test waits for; on an idle machine it takes milliseconds."""
+DEADLINE_S = 60.0
+"""For anything a test waits for; on an idle machine it takes milliseconds, on a slow and busy one many seconds."""
 
-LONG_CALL_S = 120.0
+LONG_CALL_S = 180.0
 """For a place in a call: a caller who tries every key hears the notice many times."""
 
 AGENT_HZ, UNRECORDED_HZ = 600, 1200
@@ -51,7 +51,7 @@ AGENT_HZ, UNRECORDED_HZ = 600, 1200
 CONFIGURATION = """
 [server]
 port = {port}
-drain_seconds = 5
+drain_seconds = 20
 {manager}
 [prompts]
 audio = "{audio}"
@@ -136,6 +136,8 @@ exten => plain,1,Answer()
  same => n,Wait(60)
 """.replace("AGENT)", f"{AGENT_HZ})").replace("UNRECORDED)", f"{UNRECORDED_HZ})")
 
+T = TypeVar("T")
+
 _numbers = itertools.count(1)
 
 
@@ -151,6 +153,8 @@ class Site:
     server: Server
     relay: Relay
     calls: list[LiveCall] = field(default_factory=list)
+    channels: set[str] = field(default_factory=set)
+    """Every channel that our commands were executed on: a call that begins is on another one."""
 
     @functools.cached_property
     def sounds(self) -> dict[str, str]:
@@ -175,6 +179,8 @@ class Site:
     def happened(self, event: Event) -> None:
         for call in self.calls:
             call.happened(event)
+        if event.name == "AGIExecStart":
+            self.channels.add(event.headers.get("Uniqueid", ""))
 
     @contextlib.asynccontextmanager
     async def call(self, number: str = "support", **options: Any) -> AsyncIterator[LiveCall]:
@@ -212,6 +218,8 @@ class LiveCall:
     hostile: bool = False
     """Whether the caller id is not what we chose: then the call is the next one that begins."""
     executed: list[str] = field(default_factory=list)
+    began: list[float] = field(default_factory=list)
+    """When each of them began, by the switch's clock (`time.time`)."""
     told: dict[str, str] | None = None
     uniqueid: str | None = None
     phone: Call = field(init=False)
@@ -220,13 +228,19 @@ class LiveCall:
 
     def happened(self, event: Event) -> None:
         # A hostile caller id breaks the events themselves, until the dialplan has cleaned it before AGI().
-        begins = event.name == "AGIExecStart" if self.hostile else event.headers.one("CallerIDNum") == self.caller
+        if self.hostile:
+            begins = event.name == "AGIExecStart" and event.headers.one("Uniqueid") not in self.site.channels
+            # The end of a recording is reported on a channel of its own, perhaps late, of a call before.
+            begins = begins and "@ivr-consent-report" not in event.headers.get("Channel", "")
+        else:
+            begins = event.headers.one("CallerIDNum") == self.caller
         if self.uniqueid is None and begins:
             self.uniqueid = event.headers.one("Uniqueid")
         if event.headers.one("Uniqueid") != self.uniqueid:
             return
         if event.name == "AGIExecStart":
             self.executed.append(self.site.named(event.headers.get("Command", "")))
+            self.began.append(float(event.headers.get("Timestamp", "0")))
         elif event.name == "UserEvent" and event.headers.get("UserEvent") == "Told":
             self.told = {name: event.headers.get(name, "") for name in ("Result", "Reason", "Call")}
         self.changed.set()
@@ -245,12 +259,13 @@ class LiveCall:
         """How often a command that contains this has begun."""
         return sum(what in command for command in self.executed)
 
-    async def until(self, what: str, nth: int = 1) -> None:
-        """Wait until the n-th command that contains this begins."""
+    async def until(self, what: str, nth: int = 1) -> int:
+        """Wait until the n-th command that contains this begins; its place in what was executed."""
         async with asyncio.timeout(LONG_CALL_S):
             while self.count(what) < nth:
                 self.changed.clear()
                 await self.changed.wait()
+        return [number for number, command in enumerate(self.executed) if what in command][nth - 1]
 
     async def prompt(self, prompt_id: str, nth: int = 1, at: float = 0.15) -> None:
         """Wait until this far (seconds) into the n-th playing of a prompt."""
@@ -262,19 +277,19 @@ class LiveCall:
         await self.until("WAIT FOR DIGIT", nth)
         await asyncio.sleep(at)  # real time: the window is open
 
-    async def until_window(self, question: str | None, nth: int) -> None:
-        """Wait until the n-th choice window of one purpose's question (or of any) opens."""
+    async def until_window(self, question: str | None, nth: int) -> int:
+        """Wait until the n-th choice window of one purpose's question (or of any) opens; as :meth:`until`."""
         async with asyncio.timeout(LONG_CALL_S):
             while True:
                 played = ""
                 opened = 0
-                for command in self.executed:
+                for number, command in enumerate(self.executed):
                     if command.startswith("STREAM FILE"):
                         played = command
                     elif command.startswith("WAIT FOR DIGIT"):
                         opened += question is None or f'/{question}-question"' in played
-                if opened >= nth:
-                    return
+                        if opened == nth:
+                            return number
                 self.changed.clear()
                 await self.changed.wait()
 
@@ -342,6 +357,7 @@ class Server:
     path: Path
     environment: dict[str, str] = field(default_factory=dict)
     process: subprocess.Popen[bytes] | None = None
+    undertaker: subprocess.Popen[bytes] | None = None
 
     @property
     def log_path(self) -> Path:
@@ -364,8 +380,23 @@ class Server:
                 env=os.environ | self.environment,
                 start_new_session=True,
             )
+        self.dismiss()
+        # As the rig's: a test process that is killed leaves no service behind. The pipe ends without a line then.
+        script = 'read -r _ || kill -s KILL -- "-$0"'
+        self.undertaker = subprocess.Popen(
+            ["sh", "-c", script, str(self.process.pid)],
+            stdin=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
         if wait:
             await self.listening(began)
+
+    def dismiss(self) -> None:
+        """Let the undertaker go: what it watched over is no more, or is ended in an orderly way."""
+        if self.undertaker is not None:
+            self.undertaker.communicate(b"\n")
+            self.undertaker = None
 
     async def listening(self, since: int = 0, times: int = 1) -> None:
         async with asyncio.timeout(DEADLINE_S):
@@ -395,6 +426,7 @@ class Server:
                 self.process.wait(DEADLINE_S)
             except subprocess.TimeoutExpired:
                 self.kill_group()
+        self.dismiss()
         return self.process.wait()
 
 
@@ -482,6 +514,19 @@ async def site(
             await watch.close()
             await relay.cut()
             await pbx.stop()
+
+
+async def at_once(calls: Mapping[str, Awaitable[T]]) -> dict[str, T]:
+    """Several calls at the same time, by name; what each came to. A failure says whose it is."""
+    results = await asyncio.gather(*calls.values(), return_exceptions=True)
+    wrong: list[BaseException] = []
+    for name, result in zip(calls, results, strict=True):
+        if isinstance(result, BaseException):
+            result.add_note(f"this was: {name}")
+            wrong.append(result)
+    if wrong:
+        raise BaseExceptionGroup(f"{len(wrong)} of {len(results)} calls", wrong)
+    return dict(zip(calls, cast("list[T]", results), strict=True))
 
 
 async def until_log(server: Server, text: str) -> None:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from pathlib import Path
 
 import pytest
 
 from ivr_consent.pbx.asterisk.dialplan import render_include, render_lines
-from tests.live.support import DIALPLAN, Site
+from ivr_consent.store.reader import CallRecord
+from tests.live.support import DEADLINE_S, DIALPLAN, Site, at_once
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -38,34 +40,57 @@ HOSTILE = {
 }
 
 
-@pytest.mark.parametrize("attack", HOSTILE)
-async def test_a_hostile_caller_id_changes_nothing(here: Site, attack: str) -> None:
-    """I6, R3: the notice is played in full time, silence grants nothing, no file, nothing of it in our log lines."""
-    async with here.call("support", **HOSTILE[attack]) as call:
-        began = time.monotonic()
-        await call.unrecorded_line()
-        assert time.monotonic() - began > 8, "the notice and two windows cannot be over yet"
-        record = await call.record()
-        assert call.created() == []
-        assert call.count("MixMonitor") == 0
-    assert (record.decision.outcome, record.decision.payload["reason"]) == ("no_answer", "silence")
+async def test_a_hostile_caller_id_changes_nothing(here: Site) -> None:
+    """I6, R3: the notice is played in full time, silence grants nothing, no file, nothing of it in our log lines.
+
+    All of them call at the same time: a call takes as long as a notice, and one's forgery may not help another either.
+    """
+    begun = asyncio.Lock()
+
+    async def one(attack: str) -> CallRecord:
+        async with contextlib.AsyncExitStack() as stack:
+            async with begun:  # whose id is hostile is known by being the next one that begins
+                call = await stack.enter_async_context(here.call("support", **HOSTILE[attack]))
+                await call.until("ANSWER")
+                began = time.monotonic()
+            await call.unrecorded_line()
+            assert time.monotonic() - began > 8, "the notice and two windows cannot be over yet"
+            record = await call.record()
+            assert call.created() == []
+            assert call.count("MixMonitor") == 0
+        return record
+
+    records = await at_once({attack: one(attack) for attack in HOSTILE})
     assert not Path("/tmp/ivr-consent-owned").exists()
-    ours = [line for line in here.server.log.splitlines() if record.call_id in line]
-    assert len(ours) == 1
-    assert ours[0].startswith('{"')
-    assert not any(word in here.server.log + str(record) for word in ("SHELL", "touch", "\x1b", "NNNN", "9999999999"))
+    for record in records.values():
+        assert (record.decision.outcome, record.decision.payload["reason"]) == ("no_answer", "silence")
+        ours = [line for line in here.server.log.splitlines() if record.call_id in line]
+        assert len(ours) == 1
+        assert ours[0].startswith('{"')
+        assert not any(
+            word in here.server.log + str(record) for word in ("SHELL", "touch", "\x1b", "NNNN", "9999999999")
+        )
 
 
-@pytest.mark.parametrize("attack", ["forged replies", "forged environment", "forged events"])
-async def test_a_forger_who_says_yes_is_asked_like_everyone(here: Site, attack: str) -> None:
+async def test_a_forger_who_says_yes_is_asked_like_everyone(here: Site) -> None:
     """R3: the forgery neither helps nor harms: a proper yes grants."""
-    async with here.call("support", **HOSTILE[attack]) as call:
-        await call.window()
-        assert call.created() == []
-        await call.phone.press("1")
-        await call.recorded_line()
-        record = await call.record(kind="routed")
-    assert record.decision.outcome == "granted"
+    begun = asyncio.Lock()
+
+    async def one(attack: str) -> CallRecord:
+        async with contextlib.AsyncExitStack() as stack:
+            async with begun:
+                call = await stack.enter_async_context(here.call("support", **HOSTILE[attack]))
+                await call.until("ANSWER")
+            await call.window()
+            assert call.created() == []
+            await call.phone.press("1")
+            await call.recorded_line()
+            return await call.record(kind="routed")
+
+    records = await at_once(
+        {attack: one(attack) for attack in ("forged replies", "forged environment", "forged events")}
+    )
+    assert {record.decision.outcome for record in records.values()} == {"granted"}
 
 
 @pytest.mark.parametrize("attack", ["forged replies", "forged environment", "control characters"])
@@ -85,6 +110,6 @@ exten => _.,1,Set(IVR_CONSENT_RESULT=failed)
         assert call.created() == []
         assert call.count("MixMonitor") == 0
         assert not [record for record in own.records() if record.decision.outcome == "granted"]
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(DEADLINE_S):
         while "connection_closed" not in own.server.log and "out_of_step" not in own.server.log:
             await asyncio.sleep(0.05)  # polling another process's log, with the deadline above

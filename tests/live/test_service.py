@@ -9,7 +9,7 @@ import signal
 import pytest
 
 from ivr_consent import config
-from tests.live.support import DEADLINE_S, Site, publish, until_log
+from tests.live.support import DEADLINE_S, LiveCall, Site, publish, until_log
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -40,8 +40,9 @@ async def test_reload(own: Site) -> None:
     own.server.process.send_signal(signal.SIGHUP)
     await until_log(own.server, "reload_refused")
     assert "lines.support.repeats" in own.server.log
+    # Each reload has the whole notice to happen in: the window would be over before one on a slow machine.
     async with own.call("support") as call:
-        await call.prompt("retention")
+        await call.until("STREAM FILE")
         path.write_text(good.replace("[lines.support]", '[lines.support]\nkeys = { yes = "7", no = "8" }'))
         # Other keys than the published version says: with them the line would not be ready.
         own.server.process.send_signal(signal.SIGHUP)
@@ -49,11 +50,12 @@ async def test_reload(own: Site) -> None:
         await call.window()
         await call.phone.press("1")
         await call.recorded_line()
+    await asyncio.to_thread(publish, config.load(path))
     async with own.call("support") as call:  # the old is in force
-        await call.window()
-        publish(config.load(path))
+        await call.until("STREAM FILE")
         own.server.process.send_signal(signal.SIGHUP)
         await until_log(own.server, '"reloaded"')
+        await call.window()
         await call.phone.press("1")
         await call.recorded_line()
         old = await call.record()
@@ -73,14 +75,21 @@ async def test_draining(own: Site) -> None:
         await under_way.prompt("training-question")
         own.server.process.terminate()
         await until_log(own.server, '"stopping"')
-        async with own.call("support") as late:
-            await late.unrecorded_line()
-        await under_way.window()
-        await under_way.phone.press("1")
-        await under_way.recorded_line()
+        await asyncio.gather(refused(own), agreed(under_way))
         assert await asyncio.to_thread(own.server.process.wait, DEADLINE_S) == 0
         record = await under_way.record(kind="routed")
     assert record.route == "recorded"
+
+
+async def refused(own: Site) -> None:
+    async with own.call("support") as late:
+        await late.unrecorded_line()
+
+
+async def agreed(call: LiveCall) -> None:
+    await call.window()
+    await call.phone.press("1")
+    await call.recorded_line()
 
 
 async def test_the_worker_dies_with_its_watcher(own: Site) -> None:

@@ -474,7 +474,7 @@ def test_the_log_is_replaced(service: Service, tmp_path: Path) -> None:
         service.path.with_name(f"decisions.db{suffix}").rename(tmp_path / f"newest{suffix}")
     service.path.with_name("copy").rename(service.path)
     service.refuses()
-    assert "at least 3 entries are lost" in service.restart()["error"]
+    assert "at least 3 events are lost" in service.restart()["error"]
     for suffix in ("", "-wal"):
         (tmp_path / f"newest{suffix}").rename(service.path.with_name(f"decisions.db{suffix}"))
     assert "error" not in service.restart()
@@ -559,7 +559,7 @@ def test_a_copy_is_noticed_between_two_checkpoints(tmp_path: Path) -> None:
     log.decide_now(decision("b" * 32, "granted"))
     log.close()
     path.write_bytes(copy)
-    with pytest.raises(LedgerError, match="ends at entry 2 and had 3: at least 1 entry is lost"):
+    with pytest.raises(LedgerError, match="ends at event 2 and had 3: at least 1 event is lost"):
         Ledger(path)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -181,3 +182,75 @@ def test_files_that_should_be_gone_are_removed_later(ledger: Ledger, directory: 
     lifecycle.erase_leftovers(ledger, directory)
     assert len(recordings.files(directory, ID)) == left
     assert (directory / "notes.txt").exists()
+
+
+# --- calls whose process died -------------------------------------------------------------------------------------
+
+
+def asked(ledger: Ledger, call_id: str) -> None:
+    assert ledger.note_now(call_id, "support", "asked", {"languages": "en"}) == Logged()
+
+
+def decisions(ledger: Ledger, call_id: str) -> list[tuple[str | None, str, str, str]]:
+    with ledger.reader() as reader:
+        events = [event for event in reader.history(call_id) if event.kind == "decision"]
+    return [(event.outcome, event.payload["reason"], event.payload["route"], str(event.line)) for event in events]
+
+
+@pytest.fixture
+def two_hours_ago(tmp_path: Path) -> Iterator[Ledger]:
+    log = Ledger(tmp_path / "log.db", clock=lambda: datetime.now(UTC) - timedelta(hours=2))
+    yield log
+    log.close()
+
+
+def test_a_call_whose_process_died_gets_its_decision(two_hours_ago: Ledger, directory: Path) -> None:
+    """I3: also after a kill -9 every call ends in one decision, and it names its reason."""
+    ledger = two_hours_ago
+    asked(ledger, ID)
+    assert lifecycle.sweep(ledger, directory, frozenset()) == 0, "no recording was finished"
+    assert decisions(ledger, ID) == [("failed", "service_died", "unrecorded", "support")]
+    before = decisions(ledger, ID)
+    lifecycle.sweep(ledger, directory, frozenset())
+    assert decisions(ledger, ID) == before, "one, whoever sweeps how often"
+    with ledger.reader() as reader:
+        found = reader.call(ID)
+        assert reader.undecided(datetime.now(UTC)) == []
+    assert found is not None
+    assert found.decision.payload["call"]["subject_ref"] is None
+    assert (found.recording, found.route) == ("none", "unrecorded")
+
+
+def test_a_call_that_may_still_be_asked_is_left(ledger: Ledger, two_hours_ago: Ledger, directory: Path) -> None:
+    """Busy here, or begun a moment ago, maybe by another process."""
+    other = "f" * 32
+    asked(two_hours_ago, ID)
+    asked(ledger, other)
+    lifecycle.sweep(ledger, directory, frozenset({ID}))
+    assert decisions(ledger, ID) == decisions(ledger, other) == []
+    assert lifecycle.decide_died(ledger, frozenset(), datetime.now(UTC) + timedelta(minutes=51)) == 2
+    assert len(decisions(ledger, other)) == 1
+
+
+def test_two_sweeps_at_once_decide_once(two_hours_ago: Ledger, directory: Path) -> None:
+    """The service's and one from the command line: the second finds the decision, and voids nothing."""
+    asked(two_hours_ago, ID)
+    with two_hours_ago.reader() as reader:
+        died = reader.undecided(datetime.now(UTC))
+    for _ in range(2):
+        context = replace(call_context(ID, line="support"), subject_ref=None)
+        work = functools.partial(lifecycle._decide_first, failed_decision(context, "service_died"))
+        two_hours_ago.transact(work)
+    assert len(died) == 1
+    with two_hours_ago.reader() as reader:
+        assert [event.kind for event in reader.history(ID)] == ["asked", "decision"]
+
+
+def test_what_was_asked_after_its_decision_is_no_call_that_died(two_hours_ago: Ledger, directory: Path) -> None:
+    """The disk refused the first event of a call, and took it after the second: the decision stands."""
+    assert two_hours_ago.decide_now(failed_decision(call_context(ID, line="support"), "silence")) == Logged()
+    asked(two_hours_ago, ID)
+    assert lifecycle.decide_died(two_hours_ago, frozenset()) == 0
+    assert [reason for _, reason, *_ in decisions(two_hours_ago, ID)] == ["silence"]
+    with two_hours_ago.reader() as reader:
+        assert reader.undecided(datetime.now(UTC)) == []

@@ -16,7 +16,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from ivr_consent.core.decision import Outcome
+from ivr_consent.core.decision import Decision, Outcome
 from ivr_consent.core.errors import LedgerError, LedgerUnreadable
 from ivr_consent.core.steps import Failed, Granted, Logged
 from ivr_consent.store import ledger as ledger_module

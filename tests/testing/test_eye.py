@@ -84,7 +84,7 @@ async def test_waiting_for_a_file(tmp_path: Path) -> None:
     with DirectoryWatch(tmp_path) as watch:
         timer = threading.Timer(0.05, (tmp_path / "17.wav").touch)
         timer.start()
-        assert await watch.seen("*.wav", timeout=2) == "17.wav"
+        assert await watch.seen("*.wav", timeout=30) == "17.wav"
         timer.join()
 
 

@@ -16,7 +16,7 @@ from ivr_consent.testing.transcripts import Kind, read
 
 TRANSCRIPTS = Path(__file__).parent.parent / "data" / "asterisk-transcripts"
 SPEED = 10.0
-PATIENCE = 10.0
+PATIENCE = 30.0
 
 # What a gate needs; the real one has a hundred more.
 KNOWN = re.compile(

@@ -134,8 +134,8 @@ def test_parallel_workers_fetch_once(empty_cache: Path, monkeypatch: pytest.Monk
     built: list[str] = []
     said: list[str] = []
 
-    def build(version: str, home: Path, say: rig.Progress) -> None:
-        built.append(version)
+    def build(suite: str, wanted: tuple[str, ...], unused: tuple[str, ...], home: Path, say: rig.Progress) -> None:
+        built.append(suite)
         time.sleep(0.3)
         (home / "root").mkdir(parents=True)
         (home / ".ok").touch()
@@ -147,7 +147,7 @@ def test_parallel_workers_fetch_once(empty_cache: Path, monkeypatch: pytest.Monk
         thread.start()
     for thread in threads:
         thread.join()
-    assert built == ["16"]
+    assert built == ["bullseye"]
     assert results == [empty_cache / "deb16" / "root"] * 4
     assert said == ["waiting for another process that is fetching"] * 3
 
@@ -235,7 +235,7 @@ async def gone(pid: int, directory: Path, seconds: float = 5.0) -> bool:
 
 
 async def login(port: int, name: str, secret: str) -> str:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         writer.write(f"Action: Login\r\nUsername: {name}\r\nSecret: {secret}\r\nEvents: off\r\n\r\n".encode())
         reply = await reader.readuntil(b"\r\n\r\n")

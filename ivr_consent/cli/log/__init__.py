@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from ivr_consent.cli.log import anchors, exports, personal, questions, receipts, stats, tail, verify
+from ivr_consent.cli.log import anchors, copies, exports, personal, questions, receipts, stats, tail, verify
 
 app = typer.Typer(help="Read, verify and look after the log of decisions.", no_args_is_help=True)
 app.command("list")(questions.list_)
@@ -14,6 +14,8 @@ app.command("tail")(tail.tail)
 app.command("verify")(verify.verify)
 app.command("verifier")(verify.verifier_file)
 app.command("checkpoint")(verify.checkpoint)
+app.command("backup")(copies.backup)
+app.command("restore")(copies.restore)
 app.command("receipt")(receipts.receipt)
 app.command("check-receipt")(receipts.check_receipt)
 app.command("anchor")(anchors.anchor)

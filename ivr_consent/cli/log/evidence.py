@@ -19,6 +19,7 @@ from ivr_consent.cli.terminal import print_table, say
 from ivr_consent.core.errors import ConsentError
 
 if TYPE_CHECKING:
+    from ivr_consent.store.merged import Reader
     from ivr_consent.store.reader import CallRecord, LedgerReader, LoggedEvent, Seal
 
 MAX_VALUE: Final = 300
@@ -31,13 +32,14 @@ ERASED: Final = "erased"
 class Shown:
     """One call, or one event: all its events in order, and the seal of each. ``record`` is ``None`` without a decision.
 
-    ``gone``: what is said where the event itself was pruned.
+    ``only``: one event was asked for; ``gone``: what is said where it was pruned.
     """
 
     call_id: str | None
     events: tuple[LoggedEvent, ...]
     seals: tuple[Seal, ...]
     record: CallRecord | None = None
+    only: bool = False
     gone: str | None = None
 
     @property
@@ -69,7 +71,7 @@ class Shown:
             _say_record(self.record)
         elif self.gone is not None:
             say(self.gone)
-        elif self.call_id is not None and len(self.seals) != 1:
+        elif not self.only:
             say(f"call {self.call_id} has no decision in the log")
         _say_events("asked before:" if self.record is not None else "events:", self.before)
         if self.record is not None:
@@ -77,15 +79,15 @@ class Shown:
         _say_seals(self.seals)
 
 
-def call(reader: LedgerReader, call_id: str) -> Shown:
+def call(reader: Reader, call_id: str) -> Shown:
     """A call by its id, or the beginning of it. Raises :class:`ConsentError` where there is none, or more than one."""
     record = reader.call(call_id)
-    events = reader.history(record.call_id if record is not None else call_id)
+    events = reader.history((record.call_id if record is not None else "") or call_id)
     if not events:
         raise ConsentError(
             f"no call, or more than one, has an id that begins with {call_id!r}; see: ivr-consent log list"
         )
-    seals = tuple(seal for event in events if (seal := reader.seal(event.sequence)) is not None)
+    seals = tuple(seal for event in events if (seal := reader.seal_of(event)) is not None)
     return Shown(events[0].call_id, events, seals, record or _record_of(events))
 
 
@@ -104,7 +106,7 @@ def event(reader: LedgerReader, sequence: int) -> Shown:
     found, seal = reader.event(sequence), reader.seal(sequence)
     if seal is not None:
         gone = None if found is not None else f"event {sequence} was pruned: its time was over, and its hash is left"
-        return Shown(found.call_id if found else None, (found,) if found else (), (seal,), gone=gone)
+        return Shown(found.call_id if found else None, (found,) if found else (), (seal,), only=True, gone=gone)
     size, trunk = reader.size(), reader.trunk()
     if sequence > size:
         raise ConsentError(f"there is no event {sequence} yet: the log has {size}; see: ivr-consent log list --events")
@@ -137,6 +139,7 @@ def _say_record(record: CallRecord) -> None:
     caller = ERASED if decision.erased else said.get("subject_ref") or "number withheld"
     channel = ERASED if decision.erased else said.get("channel_uniqueid", "-")
     facts: list[tuple[str, object]] = [
+        *([("server", decision.server)] if decision.server else []),
         ("call", decision.call_id),
         ("time", f"{shown_time(decision.time)} UTC, entry {decision.sequence} of the log"),
         ("line", decision.line),

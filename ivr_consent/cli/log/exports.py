@@ -10,19 +10,20 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from ivr_consent.cli.log.filters import Line, OfOutcome, Since, Until, moment
+from ivr_consent.cli.log.filters import Line, OfOutcome, Server, Since, Until, moment
 from ivr_consent.cli.terminal import Json, of, print_json, say
 from ivr_consent.core.errors import ConsentError, LedgerError
 from ivr_consent.exports.forms import Format
 
 if TYPE_CHECKING:
     from ivr_consent.config import Settings
-    from ivr_consent.exports.calls import Calls, Noted, Selection
-    from ivr_consent.exports.formats import Sources, Tally
+    from ivr_consent.exports.calls import Noted, Selection
+    from ivr_consent.exports.formats import Tally
+    from ivr_consent.exports.logs import Logs
     from ivr_consent.exports.output import Output
     from ivr_consent.signing import Signer
     from ivr_consent.store.place import Place
@@ -40,6 +41,7 @@ class _Wish:
     form: Format
     out: Path
     chosen: Selection
+    server: str | None
     sign: bool
     excel: bool
     receipt: bool
@@ -67,6 +69,7 @@ def export(
     excel: Annotated[bool, typer.Option("--excel", help="csv: mark it as UTF-8 for spreadsheet programs.")] = False,
     receipt: Annotated[bool, typer.Option("--receipt", help="27560 of one call: as a receipt for its caller.")] = False,
     personal: Annotated[bool, typer.Option(help="With callers' pseudonyms and what else leads to persons.")] = True,
+    server: Server = None,
     force: Force = False,
     json: Json = False,
 ) -> None:
@@ -87,7 +90,7 @@ def export(
     chosen = Selection(line, outcome.value if outcome else None, *_span(since, until), call)
     settings = of(context).settings()
     check(out, force=force)
-    _export(settings, _Wish(form, out, chosen, sign, excel, receipt, personal, force), as_json=json)
+    _export(settings, _Wish(form, out, chosen, server, sign, excel, receipt, personal, force), as_json=json)
 
 
 def report(
@@ -96,6 +99,7 @@ def report(
     line: Line = None,
     since: Since = None,
     until: Until = None,
+    server: Server = None,
     verify: Annotated[bool, typer.Option(help="Verify the log first, and say in the report what came of it.")] = True,
     force: Force = False,
     json: Json = False,
@@ -110,7 +114,7 @@ def report(
     check(out, force=force)
     begin, end = _span(since, until)
     chosen = Selection(line=line, since=begin, until=end)
-    _report(settings, out, chosen, verify=verify, force=force, as_json=json)
+    _report(settings, out, chosen, server, verify=verify, force=force, as_json=json)
 
 
 def _span(since: str | None, until: str | None) -> tuple[str | None, str | None]:
@@ -119,24 +123,27 @@ def _span(since: str | None, until: str | None) -> tuple[str | None, str | None]
 
 
 def _export(settings: Settings, wish: _Wish, *, as_json: bool) -> None:
-    from ivr_consent.exports.calls import Calls
+    from ivr_consent.exports.logs import Logs
     from ivr_consent.exports.output import STANDARD_OUTPUT, opened
     from ivr_consent.signing import signer
+    from ivr_consent.store.merged import places
     from ivr_consent.store.place import place_of
 
-    place = place_of(settings)
+    own = place_of(settings)
+    logs = Logs(places(own, wish.server) or [own])
+    if wish.form is Format.JSONL and len(logs.places) > 1:
+        names = ", ".join(place.server for place in logs.places)
+        raise ConsentError(f"there are several logs in the database, and a bundle is of one: --server NAME, of {names}")
     by = signer(settings.path(settings.prompts.signing_key_file)) if wish.sign else None
-    with Calls(place) as calls:
-        chosen = _resolved(calls, wish.chosen)
-        number = calls.count(chosen)
-        announce(place, wish, chosen, number)
-        with opened(wish.out, force=wish.force) as output, _progress(calls.size) as told:
-            if wish.form is Format.JSONL:
-                tally = _bundle(place, wish, chosen, calls, output, told)
-            else:
-                tally = _write(settings, wish, chosen, calls, by, output, told)
-        signature = _signature(wish, by, output, tally, calls)
-        pruned = calls.pruned()
+    chosen = logs.resolved(wish.chosen)
+    announce(own, wish, chosen, logs.count(chosen))
+    with opened(wish.out, force=wish.force) as output, _progress(logs.size()) as told:
+        if wish.form is Format.JSONL:
+            tally = _bundle(logs, wish, chosen, output, told)
+        else:
+            tally = _write(settings, wish, chosen, logs, by, output, told)
+    signature = _signature(wish, by, output, tally, logs)
+    pruned = sum(state.pruned for state in logs.states)
     result = {
         "ok": True,
         "format": wish.form.value,
@@ -146,7 +153,7 @@ def _export(settings: Settings, wish: _Wish, *, as_json: bool) -> None:
         "bytes": output.size,
         "sha256": output.sha256,
         "signature": str(signature) if signature is not None else None,
-        "pruned_events": pruned,
+        "logs": [{"log": state.log, "events": state.events, "pruned": state.pruned} for state in logs.states],
     }
     if as_json:
         print_json(result)
@@ -161,113 +168,89 @@ def _export(settings: Settings, wish: _Wish, *, as_json: bool) -> None:
         say(f"signed: {signature}")
 
 
-def _resolved(calls: Calls, chosen: Selection) -> Selection:
-    """The same, with the whole id of a call that was given by its beginning."""
-    import dataclasses
-
-    return chosen if chosen.call is None else dataclasses.replace(chosen, call=calls.find(chosen.call.lower()))
-
-
-def _bundle(
-    place: Place, wish: _Wish, chosen: Selection, calls: Calls, output: Output, told: Callable[[int], None]
-) -> Tally:
+def _bundle(logs: Logs, wish: _Wish, chosen: Selection, output: Output, told: Callable[[int], None]) -> Tally:
     """The events themselves, with what proves them."""
+    from ivr_consent.exports.calls import Calls
     from ivr_consent.exports.formats import Tally
     from ivr_consent.store.bundle import Part, write_bundle
 
-    def progress(done: int, total: int) -> None:
-        told(calls.size * done // max(1, total))
-
+    (place,) = logs.places
     part = None
-    if chosen.call is not None:
-        part = Part(call=chosen.call)
-    elif chosen.since is not None or chosen.until is not None:
-        first, last = calls.span(chosen)
-        part = Part(first=first, last=last)
-    events = write_bundle(place, output, part=part, personal=wish.personal, progress=progress)
-    return Tally(calls.count(chosen), events)
+    with Calls(place) as calls:
+        number = calls.count(chosen)
+        if chosen.call is not None:
+            part = Part(call=chosen.call)
+        elif chosen.since is not None or chosen.until is not None:
+            first, last = calls.span(chosen)
+            part = Part(first=first, last=last)
+    events = write_bundle(place, output, part=part, personal=wish.personal, progress=lambda done, _: told(done))
+    logs.whole()
+    return Tally(number, events)
 
 
 def _write(
     settings: Settings,
     wish: _Wish,
     chosen: Selection,
-    calls: Calls,
+    logs: Logs,
     by: Signer | None,
     output: Output,
     told: Callable[[int], None],
 ) -> Tally:
     from ivr_consent.exports import formats
-    from ivr_consent.exports.facts import Facts, facts_of
     from ivr_consent.exports.jws import signatory
     from ivr_consent.exports.published import Published
     from ivr_consent.exports.records import Setting
 
-    def facts() -> Iterator[Facts]:
-        for call in calls.stream(chosen):
-            yield facts_of(call, personal=wish.personal)
-            told(call.decision.sequence)
-
     tally = formats.Tally()
-    sources = formats.Sources(Published(settings).told, calls.checkpoint_over)
+    sources = formats.Sources(Published(settings).told, logs.sealed)
+    facts = logs.facts(chosen, told, personal=wish.personal)
     now = datetime.now(UTC)
     if wish.form is Format.CSV:
-        pieces = formats.csv_pieces(facts(), tally, excel=wish.excel)
+        pieces = formats.csv_pieces(facts, tally, excel=wish.excel)
     elif wish.form is Format.VCON:
         certificates = settings.exports.certificate_file
         path = settings.path(certificates) if certificates is not None else None
         who = signatory(by, path, now) if by is not None else None
-        pieces = formats.vcon_pieces(facts(), tally, sources, now, who)
+        pieces = formats.vcon_pieces(facts, tally, sources, now, who)
     else:
         given = settings.exports
         setting = Setting(given.jurisdiction, given.controller_address, given.storage_country)
         if chosen.call is None:
-            pieces = formats.record_pieces(facts(), tally, sources, setting)
+            pieces = formats.record_pieces(facts, tally, sources, setting)
         else:
-            pieces = _one_record(facts(), tally, sources, setting, now if wish.receipt else None)
+            pieces = formats.record_document(facts, tally, sources, setting, now if wish.receipt else None)
     for piece in pieces:
         output.write(piece)
     return tally
 
 
-def _one_record(
-    calls: Iterator[Any], tally: Tally, sources: Sources, setting: Any, created: datetime | None
-) -> Iterator[bytes]:
-    from ivr_consent.exports.formats import record_document
-
-    call = next(calls, None)
-    if call is None:
-        raise ConsentError("the call's decision is not in the log any more: its time there was over")
-    if not call.purposes():
-        raise ConsentError(
-            f"call {call.call_id} was not asked for any purpose ({call.reason}): there is no consent to be recorded; "
-            "see: ivr-consent log show"
-        )
-    return record_document(call, tally, sources, setting, created)
-
-
 # --- the report ------------------------------------------------------------------------------------------------------
 
 
-def _report(settings: Settings, out: Path, chosen: Selection, *, verify: bool, force: bool, as_json: bool) -> None:
+def _report(
+    settings: Settings, out: Path, chosen: Selection, server: str | None, *, verify: bool, force: bool, as_json: bool
+) -> None:
     from ivr_consent import __version__
     from ivr_consent.exports import html, pdf, plots
+    from ivr_consent.exports.blocks import Scope
     from ivr_consent.exports.calls import Calls
     from ivr_consent.exports.evidence import evidence_of
     from ivr_consent.exports.figures import Figures
     from ivr_consent.exports.output import opened
-    from ivr_consent.exports.report import Scope, report
+    from ivr_consent.exports.report import report
+    from ivr_consent.store.merged import places
     from ivr_consent.store.place import place_of
 
     plots.check()
-    place = place_of(settings)
-    figures = Figures()
-    with Calls(place) as calls, _progress(calls.size) as told:
-        figures.count(_watched(calls.events(chosen), told))
-    with Calls(place) as calls, _progress(calls.size, "verifying the log") as told:
-        evidence = evidence_of(place, calls, verify=verify, progress=lambda done, _: told(done))
+    figures, evidence = Figures(), []
+    for place in places(place_of(settings), server) or [place_of(settings)]:
+        with Calls(place) as calls, _progress(calls.size) as told:
+            figures.count(_watched(calls.events(chosen), told))
+        with Calls(place) as calls, _progress(calls.size, "verifying the log") as told:
+            evidence.append(evidence_of(place, calls, verify=verify, progress=_done(told)))
     scope = Scope(chosen.since, chosen.until, chosen.line, datetime.now(UTC), f"ivr-consent {__version__}")
-    made = report(figures, [evidence], scope)
+    made = report(figures, evidence, scope)
     document = pdf.document(made) if out.suffix.lower() == ".pdf" else html.page(made)
     with opened(out, force=force) as output:
         output.write(document)
@@ -278,13 +261,24 @@ def _report(settings: Settings, out: Path, chosen: Selection, *, verify: bool, f
                 "file": str(out),
                 "calls": figures.calls,
                 "events": figures.events,
-                "verified": evidence.good,
-                "verification": evidence.verified,
+                "verified": _worst([one.good for one in evidence]),
+                "verification": "; ".join(dict.fromkeys(one.verified for one in evidence)),
+                "logs": [{"log": one.log, "verified": one.good, "verification": one.verified} for one in evidence],
             }
         )
         return
     say(f"report on {figures.calls} call(s) written to {out}")
-    say(f"the log: {evidence.verified}")
+    for one in evidence:
+        say(f"the log {one.log}: {one.verified}" if len(evidence) > 1 else f"the log: {one.verified}")
+
+
+def _done(told: Callable[[int], None]) -> Callable[[int, int], None]:
+    return lambda done, _: told(done)
+
+
+def _worst(verified: list[bool | None]) -> bool | None:
+    """Of all logs: one that is not intact counts, then one of which not all could be verified."""
+    return False if False in verified else None if None in verified else True
 
 
 def _watched(events: Iterator[Noted], told: Callable[[int], None]) -> Iterator[Noted]:
@@ -305,7 +299,8 @@ def announce(place: Place, wish: _Wish, chosen: Selection, number: int) -> None:
 
     details = {
         "format": wish.form.value,
-        "filter": {name: plain(value, 100) for name, value in chosen.plain().items()},
+        "filter": {name: plain(value, 100) for name, value in chosen.plain().items()}
+        | ({"server": plain(wish.server, 100)} if wish.server is not None else {}),
         "calls": number,
         "signed": wish.sign,
         "personal": wish.personal,
@@ -358,7 +353,7 @@ def _progress(size: int, what: str = "reading the log") -> Iterator[Callable[[in
         yield lambda sequence: bar.update(task, completed=sequence)
 
 
-def _signature(wish: _Wish, by: Signer | None, output: Output, tally: Tally, calls: Calls) -> Path | None:
+def _signature(wish: _Wish, by: Signer | None, output: Output, tally: Tally, logs: Logs) -> Path | None:
     """A file beside the export: a signed line with its digest. A vCon is signed in itself."""
     from ivr_consent.exports.output import opened
     from ivr_consent.exports.text import printable
@@ -373,8 +368,7 @@ def _signature(wish: _Wish, by: Signer | None, output: Output, tally: Tally, cal
         "sha256": output.sha256,
         "bytes": output.size,
         "calls": tally.calls,
-        "log": calls.log_id,
-        "events": calls.size,
+        "logs": [{"log": state.log, "events": state.events} for state in logs.states],
         "time": datetime.now(UTC).isoformat(timespec="milliseconds"),
     }
     with opened(path, force=True) as file:

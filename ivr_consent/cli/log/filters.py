@@ -12,7 +12,7 @@ from ivr_consent.cli.terminal import of
 from ivr_consent.core.decision import Outcome
 
 if TYPE_CHECKING:
-    from ivr_consent.store.reader import LedgerReader
+    from ivr_consent.store.merged import Reader
     from ivr_consent.store.search import Wanted
 
 Line = Annotated[str | None, typer.Option(help="Only this line.")]
@@ -32,6 +32,10 @@ Since = Annotated[
 Until = Annotated[
     str | None, typer.Option(metavar="TIME", help="Only before then, UTC; of a day without a time, to its end.")
 ]
+Server = Annotated[
+    str | None,
+    typer.Option(metavar="NAME", help="Only the log of this server, where several are in one database."),
+]
 Kind = Annotated[str | None, typer.Option(help="Only events of this kind, such as withdrawn.")]
 NoPager = Annotated[bool, typer.Option("--no-pager", help="Do not use a pager on a terminal.")]
 JsonLines = Annotated[bool, typer.Option("--json-lines", help="Print one JSON object a line, as they come.")]
@@ -41,12 +45,13 @@ _DAY: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 _TIME: Final = re.compile(rf"{_DAY.pattern}([T ][0-9:.+Z-]+)?")
 
 
-def reader_of(context: typer.Context) -> LedgerReader:
-    """The log of the configuration; events that somebody else wrote come with what is wrong with them."""
+def reader_of(context: typer.Context, server: str | None = None) -> Reader:
+    """The log of the configuration, or all logs of its database; events that somebody else wrote come with what is
+    wrong with them."""
+    from ivr_consent.store.merged import open_reader
     from ivr_consent.store.place import place_of
-    from ivr_consent.store.reader import LedgerReader
 
-    return LedgerReader(place_of(of(context).settings()), lenient=True)
+    return open_reader(place_of(of(context).settings()), server, lenient=True)
 
 
 def wanted(

@@ -13,7 +13,7 @@ from ivr_consent.cli.terminal import Json, print_json
 from ivr_consent.core.errors import ConsentError
 
 if TYPE_CHECKING:
-    from ivr_consent.store.reader import LedgerReader
+    from ivr_consent.store.merged import Reader
 
 
 def list_(
@@ -31,6 +31,7 @@ def list_(
     agent: filters.Agent = None,
     reference: filters.Reference = None,
     kind: filters.Kind = None,
+    server: filters.Server = None,
     events: Annotated[bool, typer.Option("--events", help="Events of every kind, the service's too.")] = False,
     no_pager: filters.NoPager = False,
     json_lines: filters.JsonLines = False,
@@ -55,13 +56,16 @@ def list_(
     filtered = any(getattr(wanted, name) is not None for name in wanted.__slots__)
     what = "event" if events or kind is not None else "decision"
     empty = f"no {what} in the log {'fits' if filtered else 'yet'}"
-    with reader_of(context) as reader, paged(not (no_pager or json or json_lines)):
+    with reader_of(context, server) as reader, paged(not (no_pager or json or json_lines)):
+        several = hasattr(reader, "readers")
         if what == "event":
             found = reader.events(wanted, limit=limit or None)
-            told.print_list(found, told.EVENTS, json=json, json_lines=json_lines, empty=empty)
+            form = told.of_servers(told.EVENTS) if several else told.EVENTS
+            told.print_list(found, form, json=json, json_lines=json_lines, empty=empty)
         else:
             calls = reader.calls(wanted, limit=limit or None)
-            told.print_list(calls, told.CALLS, json=json, json_lines=json_lines, empty=empty)
+            calls_form = told.of_servers(told.CALLS) if several else told.CALLS
+            told.print_list(calls, calls_form, json=json, json_lines=json_lines, empty=empty)
 
 
 def show(
@@ -71,6 +75,7 @@ def show(
         str | None, typer.Option(metavar="CODE", help="The call with this reference code, of ten digits.")
     ] = None,
     event: Annotated[int | None, typer.Option(metavar="N", min=1, help="One event, by its sequence.")] = None,
+    server: filters.Server = None,
     no_pager: filters.NoPager = False,
     json: Json = False,
 ) -> None:
@@ -78,9 +83,11 @@ def show(
     if sum(given is not None for given in (call, reference, event)) != 1:
         raise typer.BadParameter("name one call by its id or --reference, or one event by --event", param_hint="ID")
     codes = filters.references(context, reference) if reference is not None else ()
-    with reader_of(context) as reader:
+    with reader_of(context, server) as reader:
         if event is not None:
-            shown = evidence.event(reader, event)
+            from ivr_consent.store.merged import of_one_log
+
+            shown = evidence.event(of_one_log(reader), event)
         elif reference is not None:
             shown = evidence.call(reader, _of_code(reader, reference, codes))
         else:
@@ -94,7 +101,7 @@ def show(
     shown.refused.check()
 
 
-def _of_code(reader: LedgerReader, code: str, codes: tuple[str, ...]) -> str:
+def _of_code(reader: Reader, code: str, codes: tuple[str, ...]) -> str:
     """The id of the call with a reference code. Raises :class:`ConsentError`."""
     from ivr_consent.store.search import Wanted
 

@@ -37,6 +37,7 @@ class By(StrEnum):
     LANGUAGE = "language"
     NOTICE = "notice"
     VERSION = "version"
+    SERVER = "server"
 
 
 def stats(
@@ -52,10 +53,11 @@ def stats(
     version: filters.Version = None,
     purpose: filters.Purpose = None,
     agent: filters.Agent = None,
+    server: filters.Server = None,
     no_pager: filters.NoPager = False,
     json: Json = False,
 ) -> None:
-    """Count decisions by time, line, outcome, language, notice or version."""
+    """Count decisions by time, line, outcome, language, notice, version; logs of one database by server."""
     wanted = filters.wanted(
         context,
         line=line,
@@ -69,7 +71,9 @@ def stats(
         since=since,
         until=until,
     )
-    with reader_of(context) as reader:
+    with reader_of(context, server) as reader:
+        if by is By.SERVER and not hasattr(reader, "readers"):
+            raise typer.BadParameter("there is one log, of one server", param_hint="--by")
         found = reader.tally(by.value, wanted)
     total = _total(found)
     if json:

@@ -3,24 +3,26 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
+import heapq
 import select
 import sys
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
 from ivr_consent.cli.log import filters, told
-from ivr_consent.cli.log.filters import reader_of
 from ivr_consent.cli.pager import paged
-from ivr_consent.cli.terminal import Json, say
+from ivr_consent.cli.terminal import Json, of, say
 from ivr_consent.core.errors import LedgerError
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from ivr_consent.store.place import Place
     from ivr_consent.store.reader import LedgerReader, LoggedEvent
     from ivr_consent.store.search import Wanted
 
@@ -43,6 +45,7 @@ def tail(
     line: filters.Line = None,
     outcome: filters.OfOutcome = None,
     kind: filters.Kind = None,
+    server: filters.Server = None,
     json_lines: filters.JsonLines = False,
     json: Json = False,
 ) -> None:
@@ -50,27 +53,57 @@ def tail(
     if json and follow:
         raise typer.BadParameter("one object has an end; use --json-lines with --follow", param_hint="--json")
     wanted = filters.wanted(context, line=line, outcome=outcome, kind=kind)
-    with contextlib.closing(_Follower(lambda: reader_of(context), wanted)) as follower, paged(False, interrupted=0):
-        newest = follower.newest(lines)
+    chosen = _places(context, server)
+    form = told.of_servers(told.EVENTS) if len(chosen) > 1 else told.EVENTS
+    with contextlib.ExitStack() as opened, paged(False, interrupted=0):
+        followers = [
+            opened.enter_context(
+                contextlib.closing(_Follower(place, wanted, place.server if len(chosen) > 1 else None))
+            )
+            for place in chosen
+        ]
+        newest = _newest(followers, lines)
         if not follow:
-            told.print_list(newest, told.EVENTS, json=json, json_lines=json_lines, empty="no event in the log fits")
+            told.print_list(newest, form, json=json, json_lines=json_lines, empty="no event in the log fits")
             return
-        add = told.adder(told.EVENTS, json_lines=json_lines)
+        add = told.adder(form, json_lines=json_lines)
         for event in newest:
             add(event)
         sys.stdout.flush()
-        for event in follower.following():
+        for event in _following(followers):
             add(event)
             sys.stdout.flush()
+
+
+def _places(context: typer.Context, server: str | None) -> list[Place]:
+    from ivr_consent.store.merged import places
+    from ivr_consent.store.place import place_of
+
+    place = place_of(of(context).settings())
+    return places(place, server) or [place]  # of the one that is not there yet it is said why
+
+
+def _newest(followers: list[_Follower], count: int) -> list[LoggedEvent]:
+    """The newest of all logs, the oldest of them first."""
+    merged = heapq.merge(*(follower.newest(count) for follower in followers), key=lambda event: event.time)
+    return list(deque(merged, maxlen=count))
+
+
+def _following(followers: list[_Follower]) -> Iterator[LoggedEvent]:
+    """Events as they come, without end."""
+    with _Change(followers[0].folder) as change:
+        while True:
+            for follower in followers:
+                yield from follower.come()
+            change.wait()
 
 
 class _Follower:
     """Reads a log to its end, again and again; also where it is gone for a while, or another copy is in its place."""
 
-    def __init__(self, opened: Callable[[], LedgerReader], wanted: Wanted) -> None:
-        self._opened, self._wanted = opened, wanted
-        self._reader: LedgerReader | None = opened()
-        self._place = self._reader.place
+    def __init__(self, place: Place, wanted: Wanted, server: str | None) -> None:
+        self._place, self._wanted, self._server = place, wanted, server
+        self._reader: LedgerReader | None = self._opened()
         self._last = self._reader.size()
         self._leaves: deque[tuple[int, str | None]] = deque(maxlen=REMEMBERED)
         self._remember()
@@ -80,21 +113,31 @@ class _Follower:
         if self._reader is not None:
             self._reader.close()
 
+    def _opened(self) -> LedgerReader:
+        from ivr_consent.store.reader import LedgerReader
+
+        return LedgerReader(self._place, lenient=True)
+
+    @property
+    def folder(self) -> Path | None:
+        """Where the kernel tells of a change; ``None`` of a log in a database."""
+        return self._place.path.parent if self._place.url is None else None
+
     def newest(self, count: int) -> list[LoggedEvent]:
         """The newest that fit, the oldest of them first."""
         assert self._reader is not None
         found = self._reader.events(self._wanted, limit=count)
-        return [event for event in reversed(list(found)) if event.sequence <= self._last]
+        return [self._labelled(event) for event in reversed(list(found)) if event.sequence <= self._last]
 
-    def following(self) -> Iterator[LoggedEvent]:
-        """Events as they come, without end."""
-        with _Change(getattr(self._place, "path", None)) as change:
-            while True:
-                try:
-                    yield from self._read()
-                except LedgerError as error:
-                    self._lost(error)
-                change.wait()
+    def _labelled(self, event: LoggedEvent) -> LoggedEvent:
+        return event if self._server is None else dataclasses.replace(event, server=self._server)
+
+    def come(self) -> Iterator[LoggedEvent]:
+        """What has come since."""
+        try:
+            yield from map(self._labelled, self._read())
+        except LedgerError as error:
+            self._lost(error)
 
     def _read(self) -> Iterator[LoggedEvent]:
         if self._reader is not None and self._reader.replaced():
@@ -161,12 +204,12 @@ class _Follower:
 class _Change:
     """Waits until something has changed in the log's folder, or for :data:`POLL_S`."""
 
-    def __init__(self, path: Path | None) -> None:
+    def __init__(self, folder: Path | None) -> None:
         from ivr_consent.watch import FolderWatch
 
-        self._watch = FolderWatch(lambda _: None) if path is not None else None
-        if self._watch is not None and path is not None:
-            self._watch.set([path.parent])
+        self._watch = FolderWatch(lambda _: None) if folder is not None else None
+        if self._watch is not None and folder is not None:
+            self._watch.set([folder])
 
     def __enter__(self) -> _Change:
         return self

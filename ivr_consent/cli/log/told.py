@@ -86,6 +86,7 @@ def _details(payload: Mapping[str, Any]) -> str:
 def call_as_json(record: CallRecord) -> dict[str, Any]:
     """A call with the payloads exactly as they stand in the log."""
     return {
+        **({"server": record.decision.server} if record.decision.server else {}),
         "call_id": record.decision.call_id,
         "route": record.route,
         "recording": record.recording,
@@ -110,7 +111,8 @@ def event_as_json(event: LoggedEvent) -> dict[str, Any]:
 
 def event_with_call(event: LoggedEvent) -> dict[str, Any]:
     """An event by itself, as it stands in the log."""
-    return {"call_id": event.call_id, **event_as_json(event)}
+    server = {"server": event.server} if event.server else {}
+    return {**server, "call_id": event.call_id, **event_as_json(event)}
 
 
 def _events_of(record: CallRecord) -> Iterable[LoggedEvent]:
@@ -154,6 +156,15 @@ EVENTS: Final = Form(
     event_with_call,
     _only,
 )
+
+
+def of_servers(form: Form[T]) -> Form[T]:
+    """The same with a column that says whose log it is in."""
+
+    def row(item: T) -> tuple[str, ...]:
+        return (next((event.server for event in form.events(item)), None) or "-", *form.row(item))
+
+    return Form(form.name, (Column("server", 8), *form.columns), row, form.plain, form.events)
 
 
 def table(value: Any) -> Mapping[str, Any]:

@@ -46,6 +46,7 @@ def verify(
     from ivr_consent import verifier
 
     place, outside, untold = None, _outside(checkpoint or []), list[str]()
+    stamps: list[dict[str, Any]] = []
     if log is None:
         from ivr_consent.anchors.gather import collected
         from ivr_consent.store.place import place_of
@@ -54,6 +55,8 @@ def verify(
         place = place_of(settings)
         for found in collected(settings, untold.append):
             outside.append(verifier.Outside(found.note, found.place))
+            if found.seen is not None:
+                stamps.append({"events": found.events, "seen": found.seen, "by": found.place})
     keys = _keys(key, log, place)
     try:
         with _progress(json) as progress:
@@ -62,10 +65,12 @@ def verify(
         name = str(log) if log is not None else place.name if place is not None else ""
         raise LedgerUnreadable(f"{name} cannot be verified: {error}") from None
     if json:
-        print_json({**report.plain(), "anchors_not_read": untold})
+        print_json({**report.plain(), "time_stamps": stamps, "anchors_not_read": untold})
     else:
         for line in verifier.told(report):
             say(line)
+        for stamp in stamps[:1] + stamps[1:][-1:]:
+            say(f"time-stamp of {stamp['seen']}: the checkpoint of {stamp['events']} events was there ({stamp['by']})")
         for problem in untold:
             say(f"an anchor was not compared: {problem}", error=True)
     if report.status:
