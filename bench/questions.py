@@ -26,14 +26,15 @@ import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from bench.measure import bars, keep, summary
 from ivr_consent.cli.run import EXAMPLE
 from ivr_consent.core.decision import canonical
-from ivr_consent.store.chain import Chain, Entry, decision_index, utc_text
-from ivr_consent.store.personal import split
+from ivr_consent.store.chain import Chain, DecisionIndex, Entry, decision_index, utc_text
+from ivr_consent.store.personal import Personal
 from ivr_consent.store.place import Place, open_for_writing
 from ivr_consent.store.reader import LedgerReader
 from ivr_consent.store.search import Wanted
@@ -63,46 +64,72 @@ AIM_MS: Final = 100.0
 # --- a log of any length ---------------------------------------------------------------------------------------------
 
 
-def calls(rng: random.Random) -> Iterator[dict[str, Any]]:
-    """What differs from call to call, without end."""
+class Call(NamedTuple):
+    """What differs from call to call, but for what is random in each."""
+
+    line: str
+    language: str
+    notice: str
+    version: int
+    outcome: str
+    purpose: str
+    agent: str
+
+
+def calls(rng: random.Random, events: int) -> Iterator[Call]:
+    """Calls without end: each line has a notice of its own, whose versions follow each other."""
     rare = {**RARE, "purpose": PURPOSES[0], "agent": AGENTS[0]}
-    yield {**rare, "outcome": "failed"}
-    yield {**rare, "outcome": "granted"}
-    values = {"line": LINES, "language": LANGUAGES, "notice": NOTICES, "version": VERSIONS}
-    while True:
-        call: dict[str, Any] = {name: rng.choice(choice[1:]) for name, choice in values.items()}
-        call |= {"outcome": rng.choices(OUTCOMES, (50, 20, 10, 5, 10, 5))[0], "purpose": rng.choice(PURPOSES[1:])}
-        call["agent"] = rng.choice(AGENTS[1:])
+    yield Call(**rare, outcome="failed")
+    yield Call(**rare, outcome="granted")
+    for number in itertools.count():
+        line = rng.randrange(1, len(LINES))
+        version = VERSIONS[min(1 + 4 * number * (len(VERSIONS) - 1) // events, len(VERSIONS) - 1)]
+        call = Call(
+            LINES[line],
+            rng.choice(LANGUAGES[1:]),
+            NOTICES[1 + line % (len(NOTICES) - 1)],
+            version,
+            rng.choices(OUTCOMES, (50, 20, 10, 5, 10, 5))[0],
+            rng.choice(PURPOSES[1:]),
+            rng.choice(AGENTS[1:]),
+        )
         name = rng.choice([*rare, "none", "none", "none"])
-        if name in rare and not (call["outcome"] == "failed" and name in RARE):
-            call[name] = rare[name]
+        if name in rare and not (call.outcome == "failed" and name in RARE):
+            call = call._replace(**{name: rare[name]})
         yield call
 
 
-def entries(call: Mapping[str, Any], call_id: str, rng: random.Random) -> list[Entry]:
-    """The events of one call."""
-    outcome, line, granted = call["outcome"], call["line"], call["outcome"] == "granted"
-    notice = {name: call[name] for name in ("language", "version")} | {"id": call["notice"]}
+@lru_cache(maxsize=100_000)
+def decided(call: Call) -> tuple[bytes, DecisionIndex]:
+    """A decision without what is personal: payload, and by what it is looked for."""
+    granted = call.outcome == "granted"
     payload = {
-        "call": {"subject_ref": f"{rng.getrandbits(128):032x}", "switch": "asterisk"},
-        "notice": notice,
-        "outcome": outcome,
-        "purposes_granted": [call["purpose"]] if granted else [],
+        "call": {"switch": "asterisk"},
+        "notice": {"id": call.notice, "language": call.language, "version": call.version},
+        "outcome": call.outcome,
+        "purposes_granted": [call.purpose] if granted else [],
         "reason": "yes_key" if granted else "no_key",
-        "reference_ref": f"2026Q1-{rng.getrandbits(128):032x}",
         "retention_days": 30,
         "route": "recorded" if granted else "unrecorded",
     }
-    public, personal = split(payload)
-    decided = decision_index(payload)
+    return canonical(payload), decision_index(payload)
+
+
+def entries(call: Call, rng: random.Random) -> list[Entry]:
+    """The events of one call."""
+    call_id, line = f"{rng.getrandbits(128):032x}", call.line
+    subject, reference = f"2026Q1-{rng.getrandbits(128):032x}", f"2026Q1-{rng.getrandbits(128):032x}"
+    payload, index = decided(call._replace(agent=""))
+    data = f'{{"call":{{"subject_ref":"{subject}"}},"reference_ref":"{reference}"}}'.encode()
+    personal = Personal(data, subject, None)
     found = [
         Entry("asked", call_id, line, None, b"{}", None, None),
-        Entry("decision", call_id, line, outcome, canonical(public), personal, decided),
+        Entry("decision", call_id, line, call.outcome, payload, personal, index._replace(reference=reference)),
     ]
-    if granted:
-        public, personal = split({"agent": call["agent"], "route": "recorded"})
+    if call.outcome == "granted":
+        agent = Personal(f'{{"agent":"{call.agent}"}}'.encode(), None, call.agent)
         found.append(Entry("recording_confirmed", call_id, line, None, b'{"handle":"0x1"}', None, None))
-        found.append(Entry("routed", call_id, line, None, canonical(public), personal, None))
+        found.append(Entry("routed", call_id, line, None, b'{"route":"recorded"}', agent, None))
         found.append(Entry("recording_ended", call_id, line, None, b'{"milliseconds":120000}', None, None))
         found.append(Entry("recording_expired", call_id, line, None, b'{"erased":true}', None, None))
     return found
@@ -129,14 +156,13 @@ def fill(path: Path, events: int) -> float:
         database.execute(f"PRAGMA {pragma}")
     rng = random.Random(7)  # noqa: S311 - the same log each time
     chain, moments, written = Chain(database), times(events), 0
-    source = calls(rng)
+    source = calls(rng, events)
     while written < events:
         database.begin()
         chain.load()
         goal = min(events, written + BATCH)
         while written < goal:
-            call_id = f"{rng.getrandbits(128):032x}"
-            for entry in entries(next(source), call_id, rng):
+            for entry in entries(next(source), rng):
                 chain.append(entry, utc_text(next(moments)))
                 written += 1
         chain.save()

@@ -168,6 +168,7 @@ class Pseudonyms:
     def __init__(self, path: Path | None, keys: Iterable[Key], every: Every, clock: Callable[[], datetime]) -> None:
         self.path, self._every, self._clock = path, every, clock
         self._keys: dict[str, Key] = {}
+        self._told = ""
         self._take(keys)
 
     @classmethod
@@ -274,7 +275,9 @@ class Pseudonyms:
         except (OSError, ValueError) as error:
             if not self._keys:
                 raise
-            log.error("pseudonym_key_not_made", period=name, path=str(self.path), problem=str(error))
+            if self._told != name:
+                log.error("pseudonym_key_not_made", period=name, path=str(self.path), problem=str(error))
+            self._told = name
 
     def destroy(self, periods: Iterable[str]) -> tuple[str, ...]:
         """Overwrite the keys of periods that nothing of is left; which they were. The key in use is never among them.

@@ -329,11 +329,14 @@ class Service:
         try:
             with reading(ledger.place) as diary:
                 self._publisher.start(keeper(ledger), diary)
+        except LedgerError as error:
+            log.error("log_not_read", problem=str(error))
+            self._publisher.start(keeper(ledger), None)
+        try:
             with ledger.reader() as reader:
                 self._told_in_force = service_events.last_in_force(reader)
         except LedgerError as error:
             log.error("log_not_read", problem=str(error))
-            self._publisher.start(keeper(ledger), None)
 
     def _tell_in_force(self) -> None:
         """Where that has changed since the log was told."""

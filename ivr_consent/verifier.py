@@ -91,13 +91,25 @@ FIRST_PREVIOUS: Final = bytes(HASH_BYTES)
 
 def leaf(event: Event) -> bytes:
     """The leaf of an event: canonical JSON of its columns, the payload by its SHA-256."""
-    digest = hashlib.sha256(event.payload).hexdigest()
-    personal = "null" if event.commitment is None else f'"{event.commitment.hex()}"'
+    head = leaf_head(event.kind, event.call_id, event.line, event.outcome, event.payload, event.commitment)
+    return leaf_at(head, event.sequence, event.time, event.previous)
+
+
+def leaf_head(
+    kind: str, call_id: str | None, line: str | None, outcome: str | None, payload: bytes, committed: bytes | None
+) -> str:
+    """The beginning of a leaf: what an event is, wherever in a log it comes to stand."""
+    digest = hashlib.sha256(payload).hexdigest()
+    personal = "null" if committed is None else f'"{committed.hex()}"'
     return (
-        f'{{"call":{_text(event.call_id)},"kind":{_text(event.kind)},"line":{_text(event.line)},'
-        f'"outcome":{_text(event.outcome)},"payload":"{digest}","personal":{personal},'
-        f'"previous":"{event.previous.hex()}","sequence":{event.sequence},"time":{_text(event.time)}}}'
-    ).encode()
+        f'{{"call":{_text(call_id)},"kind":{_text(kind)},"line":{_text(line)},'
+        f'"outcome":{_text(outcome)},"payload":"{digest}","personal":{personal},'
+    )
+
+
+def leaf_at(head: str, sequence: int, time: str, previous: bytes) -> bytes:
+    """The leaf with this beginning, at its place in a log."""
+    return f'{head}"previous":"{previous.hex()}","sequence":{sequence},"time":{_text(time)}}}'.encode()
 
 
 def _text(value: str | None) -> str:
@@ -700,8 +712,8 @@ class Report(NamedTuple):
 
     ``origin``: the log's name in its checkpoints. ``form``: ``log``, ``bundle`` or ``part`` (chosen events of a log).
     ``events`` so many are in the log, ``present`` of them were read, ``pruned`` are there as a hash, ``trunk`` are gone
-    altogether; ``erased`` have lost their personal data. ``checkpoints`` were read. ``sealed``: so many events are under
-    a checkpoint that the key vouches for, made at ``sealed_time``; those after it begin at ``unsealed_since``.
+    altogether; ``erased`` have lost their personal data. ``checkpoints`` were read. ``sealed``: so many events are
+    under a checkpoint that the key vouches for, made at ``sealed_time``; those after it begin at ``unsealed_since``.
     ``trusted``: whether a key from outside the log vouches. ``compared``: checkpoints from outside that fit.
     ``findings``: at most a hundred of each code; ``left_off`` says how many more. ``damage``: why the rest could not
     be read.
@@ -890,7 +902,7 @@ class Tables:
         self.pruned = _Queue(self._each("SELECT sequence, leaf FROM pruned ORDER BY sequence"))
         self.checkpoints = _Queue(self.checkpoints_again())
         note = self._text.format("subject"), self._text.format("agent")
-        self._beside = f"SELECT sequence, salt, data, {note[0]}, {note[1]}, erased FROM personal"
+        self._beside = f"SELECT sequence, salt, data, {note[0]}, {note[1]}, erased FROM personal"  # noqa: S608 - fixed names
         self.beside = _Queue(self._each(f"{self._beside} ORDER BY sequence"))
 
     def _each(self, statement: str, values: Sequence[Any] = ()) -> Iterator[_Row]:
@@ -899,9 +911,8 @@ class Tables:
     def head(self) -> _Head:
         """Raises :class:`Unreadable`."""
         text = self._text.format
-        rows = list(
-            self._execute(f"SELECT {text('log_id')}, size, trunk_size, trunk_peaks, trunk_leaf FROM log LIMIT 2", ())
-        )
+        statement = f"SELECT {text('log_id')}, size, trunk_size, trunk_peaks, trunk_leaf FROM log LIMIT 2"  # noqa: S608 - fixed names
+        rows = list(self._execute(statement, ()))
         if len(rows) != 1:
             raise Unreadable("its table log has not one row")
         log_id, size, trunk_size, peaks, leaf_ = rows[0]
@@ -911,8 +922,8 @@ class Tables:
 
     def end(self) -> _End | None:
         text = self._text.format
-        statement = (
-            f"SELECT size, peaks, last_leaf, {text('last_time')}, sealed, {text('sealed_time')}, {text('next_key')} "
+        statement = (  # fixed names
+            f"SELECT size, peaks, last_leaf, {text('last_time')}, sealed, {text('sealed_time')}, {text('next_key')} "  # noqa: S608
             "FROM log LIMIT 1"
         )
         for size, peaks, last_leaf, last_time, sealed, sealed_time, next_key in self._execute(statement, ()):
@@ -930,7 +941,7 @@ class Tables:
         return None
 
     def rows(self) -> Iterator[_Row]:
-        return iter(self._execute(f"SELECT {self._columns} FROM events ORDER BY sequence", ()))
+        return iter(self._execute(f"SELECT {self._columns} FROM events ORDER BY sequence", ()))  # noqa: S608 - fixed names
 
     def resumed(self, after: int, error: Exception) -> Iterator[_Row]:
         raise error
@@ -940,7 +951,7 @@ class Tables:
 
     def checkpoints_again(self) -> Iterator[_Row]:
         text = self._text.format
-        return self._each(f"SELECT size, {text('time')}, {text('note')} FROM checkpoints ORDER BY size")
+        return self._each(f"SELECT size, {text('time')}, {text('note')} FROM checkpoints ORDER BY size")  # noqa: S608 - fixed names
 
     def beside_at(self, sequences: Sequence[int]) -> Iterable[_Row]:
         marks = ", ".join("?" * len(sequences))
@@ -973,14 +984,15 @@ class _Sqlite(Tables):
 
     _text = "CAST({} AS BLOB)"
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        size = path.stat().st_size
+    def __init__(self, path: Path, *, live: bool = False) -> None:
+        self._path, self._beside_it = path, path.with_name(f"{path.name}-wal")
+        self._live = live or self._beside_it.exists()
+        self._state = self._now()
+        size = self._state[0]
         _check_header(path, size)
-        beside = path.with_name(f"{path.name}-wal")
-        live = beside.exists()
-        self.most = (size + (beside.stat().st_size if live else 0)) // 16 + 16  # a row has more bytes than that
-        self._connection = self._connect("mode=ro" if live else "mode=ro&immutable=1")
+        more = self._beside_it.stat().st_size if self._beside_it.exists() else 0
+        self.most = (size + more) // 16 + 16  # a row has more bytes than that
+        self._connection = self._connect("mode=ro" if self._live else "mode=ro&immutable=1")
         self._lenient = False
         try:
             self.version = self._checked()
@@ -992,6 +1004,14 @@ class _Sqlite(Tables):
         except Unreadable:
             self._connection.close()
             raise
+
+    def _now(self) -> tuple[int, int]:
+        about = self._path.stat()
+        return about.st_size, about.st_mtime_ns
+
+    def disturbed(self) -> bool:
+        """Whether somebody began to write a file that was taken to be at rest."""
+        return not self._live and (self._beside_it.exists() or self._now() != self._state)
 
     def _connect(self, options: str) -> sqlite3.Connection:
         try:
@@ -1048,7 +1068,7 @@ class _Sqlite(Tables):
         if not self._lenient and "decode" in text:
             self._lenient = True
             self._connection.text_factory = _lenient
-        query = f"SELECT {self._columns} FROM events WHERE sequence > ? ORDER BY sequence"
+        query = f"SELECT {self._columns} FROM events WHERE sequence > ? ORDER BY sequence"  # noqa: S608 - fixed names
         if "too big" in text:
             for (sequence,) in self._connection.execute(
                 "SELECT sequence FROM events WHERE sequence > ? ORDER BY sequence LIMIT 1", (after,)
@@ -1147,7 +1167,7 @@ class _Bundle:
                 self._pending, self._number = line, self._number - 1
 
     def _opened(self) -> io.BufferedIOBase | gzip.GzipFile:
-        return gzip.open(self._path, "rb") if self._packed else self._path.open("rb")  # type: ignore[return-value]
+        return gzip.open(self._path, "rb") if self._packed else self._path.open("rb")
 
     def _line(self) -> bytes:
         try:
@@ -1444,6 +1464,15 @@ class _Signature(NamedTuple):
     key_id: bytes
     value: bytes
 
+    @classmethod
+    def read(cls, line: str) -> _Signature:
+        """Raises :class:`NoteError`."""
+        name, _, coded = line.removeprefix(_SIGNED_BY).partition(" ")
+        value = _base64(coded)
+        if not line.startswith(_SIGNED_BY) or not _NAME.fullmatch(name) or len(value) <= 4:
+            raise NoteError("a signature's line is not of the documented form")
+        return cls(name, value[:4], value[4:])
+
     def is_by(self, key: PublicKey) -> bool:
         return (self.name, self.key_id) == (key.name, key.id)
 
@@ -1463,16 +1492,12 @@ class _Signed(NamedTuple):
             return cls("", "", None, (), "is not a text of the length of a checkpoint")
         text, gap, lines = signed.rpartition("\n\n")
         text += "\n"
+        if not gap or not lines.endswith("\n"):
+            return cls(signed, text, None, (), "cannot be read (it is no signed note)")
         signatures = []
         try:
-            if not gap or not lines.endswith("\n"):
-                raise NoteError("not a signed note")
             for line in lines[:-1].split("\n")[: MAX_SIGNATURES + 1]:
-                name, _, coded = line.removeprefix(_SIGNED_BY).partition(" ")
-                value = _base64(coded)
-                if not line.startswith(_SIGNED_BY) or not _NAME.fullmatch(name) or len(value) <= 4:
-                    raise NoteError("a signature's line is not of the documented form")
-                signatures.append(_Signature(name, value[:4], value[4:]))
+                signatures.append(_Signature.read(line))
             found = Checkpoint.parse(text)
         except NoteError as error:
             return cls(signed, text, None, tuple(signatures), f"cannot be read ({error})")
@@ -1512,8 +1537,11 @@ LOOKAHEAD: Final = 64
 FAR: Final = 20_000
 """By how much events may have been renumbered to be recognised."""
 
-BUDGET: Final = 3_000_000
-"""Hashes that are tried to explain one stretch of the log: seconds, not hours."""
+BUDGET: Final = 9_000_000
+"""Hashes that are tried to explain what does not fit, a third of what is left for each stretch: a minute, not hours."""
+
+LEAST_BUDGET: Final = 40_000
+"""For each stretch when that is spent."""
 
 _BEFORE_PREVIOUS: Final = b'"previous":"'
 _BEFORE_TIME: Final = b',"time":'
@@ -1588,13 +1616,15 @@ class _Puzzle:
         peaks: tuple[bytes, ...] | None,
         ended: bool,
         stop: int,
+        budget: int,
     ) -> None:
         self.tree, self.items, self.size, self.root, self.end, self.ended = tree, items, size, root, end, ended
         self.peaks = peaks
         self._start = (last, shift)
         self._stop = stop
         self._strict = True
-        self._left = BUDGET
+        self._budget, self.spent = budget, 0
+        self._left = 0
         self._far = True
         self._leaves: list[bytes | None] = []
         self._origins: list[int] = []
@@ -1608,11 +1638,17 @@ class _Puzzle:
         for strict in (True, False):
             self._strict = self._far = strict
             self._leaves, self._origins, self._changes = [], [], []
-            self._left = BUDGET // 8
-            if self._walk(0, self.tree.size, last, shift):
+            self._left = self._budget // 8
+            done = self._walk(0, self.tree.size, last, shift)
+            self.spent += self._budget // 8 - self._left
+            if done:
                 return self._answer
-            if strict and (found := self._relinked()) is not None:
-                return found
+            if strict:
+                self._left = self._budget
+                found = self._relinked()
+                self.spent += self._budget - self._left
+                if found is not None:
+                    return found
         return None
 
     # One step after the other; where there is more than one way, each is tried to its end.
@@ -1953,8 +1989,7 @@ class _Puzzle:
     # All links fit, and the root does not: whoever did this made the links anew. Undo it, one guess after the other.
 
     def _relinked(self) -> _Answer | None:
-        last, shift = self._start
-        size, root, items = self.size, self.root, self.items
+        last, size, root, items = self._start[0], self.size, self.root, self.items
         if root is None or size is None:
             return None
         count = size - self.tree.size
@@ -1969,7 +2004,6 @@ class _Puzzle:
         for at, item in enumerate(items[1:count], 1):
             if item[1] != _rehash(texts[at - 1], items[at - 1][0], items[at - 1][1] or b""):
                 return None  # not all links fit: something else was done
-        self._left = BUDGET
         trees = [self.tree]
         for code, begin, beginning in self._guesses(count):
             order = [*beginning, *range(max(beginning) + 1, len(texts))][: count - begin]
@@ -2129,18 +2163,25 @@ class _Claim(NamedTuple):
 
 
 class _Shown:
-    """A checkpoint from outside, while the log is read."""
+    """A checkpoint from outside, while the log is read: of those that are kept for years there are many."""
 
-    def __init__(self, signed: _Signed, where: str) -> None:
-        assert signed.checkpoint is not None
-        self.signed, self.where, self.checkpoint = signed, where, signed.checkpoint
+    __slots__ = ("fits", "inside", "note", "root", "seal", "size", "where")
+
+    def __init__(self, note_: str, where: str, found: Checkpoint) -> None:
+        self.note, self.where, self.size, self.root = note_, where, found.size, found.root
         self.fits: bool | None = None
+        self.seal: bool | None = None
         self.inside = False
+
+    @property
+    def signed(self) -> _Signed:
+        """It, read."""
+        return _Signed.read(self.note)
 
     @property
     def name(self) -> str:
         """For sentences."""
-        return f"the checkpoint of {self.checkpoint.size} events from outside ({self.where or 'given'})"
+        return f"the checkpoint of {self.size} events from outside ({self.where or 'given'})"
 
 
 class _Findings:
@@ -2157,7 +2198,11 @@ class _Findings:
         if len(kept) < MAX_FINDINGS:
             kept.append(Finding(code, first, last, sentence))
         else:
-            self.left_off[code] = self.left_off.get(code, 0) + 1
+            self.leave_off(code)
+
+    def leave_off(self, code: str) -> None:
+        """Count one that is not told."""
+        self.left_off[code] = self.left_off.get(code, 0) + 1
 
     def of(self, *codes: str) -> list[Finding]:
         """Those of some codes."""
@@ -2214,7 +2259,7 @@ class _Verification:
         self.ahead: deque[_Item] = deque()
         self.at = -(1 << 63)  # sequence of the row that was read last, as it stands there
         self.ended = self.end_tried = False
-        self.present = 0
+        self.present, self.budget = 0, BUDGET
         self.first_time = self.last_time = ""
         self.migrated = 0
         self.created: tuple[int, str] | None = None
@@ -2229,11 +2274,10 @@ class _Verification:
 
     def _begin_tree(self, head: _Head) -> None:
         self.trunk = head.trunk_size
-        try:
-            if any(len(peak) != HASH_BYTES for peak in head.trunk_peaks):
-                raise ValueError
+        whole = all(len(peak) == HASH_BYTES for peak in head.trunk_peaks)
+        if whole and len(head.trunk_peaks) == self.trunk.bit_count():
             self.tree = Tree(self.trunk, head.trunk_peaks)
-        except ValueError:
+        else:
             self.found.add(
                 "trunk_not_vouched",
                 1,
@@ -2268,6 +2312,7 @@ class _Verification:
     def _begin_outside(self, outside: Iterable[Outside]) -> None:
         self.shown: list[_Shown] = []
         self.compared = 0
+        self.wanted: set[bytes] = set()
         known: set[str] = set()
         for note_, where in outside:
             if note_ in known:
@@ -2284,10 +2329,10 @@ class _Verification:
                     f"a checkpoint from outside ({where}) is of the log {signed.checkpoint.origin}",
                 )
             else:
-                self.shown.append(_Shown(signed, where))
-        self.shown.sort(key=lambda shown: shown.checkpoint.size)
+                self.shown.append(_Shown(note_, where, signed.checkpoint))
+                self.wanted.update(signature.key_id for signature in signed.signatures)
+        self.shown.sort(key=lambda shown: shown.size)
         self.shown_at = 0
-        self.wanted = {signature.key_id for shown in self.shown for signature in shown.signed.signatures}
         self.known_keys: dict[bytes, tuple[PublicKey, bool]] = {}
         for key in self.given:
             self._know(key, trusted=True)
@@ -2326,10 +2371,12 @@ class _Verification:
         sequence = self.at
         before = last.hex()
         middles: dict[tuple[Any, ...], str] = {}  # the few combinations that there are
-        row: _Row | None = None
+        trouble: _Row | None = None
+        problem: Exception | None = None
         try:
             for row in self.rows:
                 sequence, time, kind, call_id, line, outcome, payload, committed, previous = row
+                trouble = row
                 if size >= due or previous != last or sequence is None or sequence + shift != size + 1:
                     break
                 try:
@@ -2351,6 +2398,7 @@ class _Verification:
                     break
                 if len(text) > MAX_LEAF:
                     break
+                trouble = None
                 size += 1
                 last = sha256(b"\x00" + text).digest()
                 before = last.hex()
@@ -2362,24 +2410,20 @@ class _Verification:
                 if kind in matters:
                     self._told(size, kind, payload)
                 last_time = time
-                row = None
                 if len(kept) >= WINDOW:
                     self._shrink(size)
+            else:
+                self.ended = True
         except _SQLITE as error:
-            self.rows = self.source.resumed(sequence, error)
-            row = None
-        else:
-            self.ended = row is None
-        read = size - self.size
-        self.present += read
-        if read and not self.first_time:
-            self.first_time = self._first_time()
+            problem = error
+        self.present += size - self.size
         self.size, self.last, self.last_time = size, last, last_time
-        if row is not None and row[0] is None:
-            row = None
+        self.first_time = self.first_time or self._first_time()
         self.at = sequence if sequence is not None else self.at
-        if row is not None:
-            self.ahead.append(self._read(row))
+        if problem is not None:
+            self.rows = self.source.resumed(self.at, problem)
+        if trouble is not None and trouble[0] is not None:
+            self.ahead.append(self._read(trouble))
 
     def _first_time(self) -> str:
         for item in self.kept:
@@ -2420,17 +2464,10 @@ class _Verification:
             sequence = -1
         number = sequence + self.shift
         previous = previous if isinstance(previous, bytes) and len(previous) == HASH_BYTES else b""
-        try:
-            if not isinstance(time, str) or not isinstance(kind, str):
-                raise TypeError
-            if len(payload) > MAX_VALUE or (committed is not None and len(committed) != HASH_BYTES):
-                raise ValueError
-            text = leaf(
-                Event(number, time, kind, call_id, line, outcome, payload, committed, previous or FIRST_PREVIOUS)
-            )
-            if len(text) > MAX_LEAF:
-                raise ValueError
-        except (TypeError, ValueError, AttributeError):
+        text = _leaf_of(
+            Event(number, time, kind, call_id, line, outcome, payload, committed, previous or FIRST_PREVIOUS)
+        )
+        if not text:
             return sequence, previous, b"", b""
         self._beside(sequence, number, committed)
         if self.last_time and time < self.last_time:
@@ -2582,7 +2619,7 @@ class _Verification:
         if (row := self.source.pruned.peek()) is not None:
             due = min(due, row[0] + self.shift - 1 if isinstance(row[0], int) else 0)
         if self.shown_at < len(self.shown):
-            due = min(due, self.shown[self.shown_at].checkpoint.size)
+            due = min(due, self.shown[self.shown_at].size)
         self.due = due
         self._refresh_personal()
 
@@ -2629,9 +2666,9 @@ class _Verification:
                 claim = self._checkpoint(front)
                 if claim is not None and not self._agrees(claim):
                     return claim
-            elif shown is not None and shown.checkpoint.size <= self.size:
+            elif shown is not None and shown.size <= self.size:
                 self.shown_at += 1
-                self._compare(shown, self._now() if shown.checkpoint.size == self.size else None)
+                self._compare(shown, self._now() if shown.size == self.size else None)
             elif pruned is not None:
                 self.source.pruned.take()
                 self._take_pruned(pruned, also_there=pruned[0] == coming)
@@ -2715,8 +2752,8 @@ class _Verification:
             self.sealed, self.sealed_time, self.root = claim.size, claim.time, claim.root
 
     def _compare(self, shown: _Shown, tree: Tree | None) -> None:
-        if tree is not None and shown.checkpoint.size >= self.trunk:
-            shown.fits = tree.root() == shown.checkpoint.root
+        if tree is not None and shown.size >= self.trunk:
+            shown.fits = tree.root() == shown.root
 
     # Checkpoints.
 
@@ -2749,10 +2786,10 @@ class _Verification:
             return None
         sure = self._signature(signed, found, name)
         self.previous_note, self.newest_size, self.newest_time = signed.note, size, found.time
-        for shown in self.shown[self.shown_at :]:
-            if shown.checkpoint.size > size:
-                break
-            shown.inside = shown.inside or shown.signed.note == signed.note
+        at = self.shown_at
+        while at < len(self.shown) and self.shown[at].size <= size:
+            self.shown[at].inside = self.shown[at].inside or self.shown[at].note == signed.note
+            at += 1
         return _Claim(size, found.root, found.time, sure, self.vouched)
 
     def _signature(self, signed: _Signed, found: Checkpoint, name: str) -> bool:
@@ -2784,8 +2821,8 @@ class _Verification:
                         "key_replaced",
                         event,
                         event,
-                        f"event {event} says that the key was replaced; from the checkpoint of {size} events on the log "
-                        f"is signed under {key}, which was not given",
+                        f"event {event} says that the key was replaced; from the checkpoint of {size} events on the "
+                        f"log is signed under {key}, which was not given",
                     )
                 return True
         known = self.key is not None and not self.doubtful
@@ -2889,8 +2926,10 @@ class _Verification:
             peaks=None if end is None or self.lost else end.peaks,
             ended=self.ended,
             stop=stop,
+            budget=max(self.budget // 3, LEAST_BUDGET),
         )
         answer = puzzle.solved() or self._as_it_stands(everything, target, stop)
+        self.budget -= puzzle.spent
         self._adopt(answer, everything, target)
 
     def _with_pruned(self) -> deque[_Item]:
@@ -2962,7 +3001,11 @@ class _Verification:
     def _adopt(self, answer: _Answer, items: Sequence[_Item], target: _Claim | None) -> None:
         begin = self.tree.size
         reached = target is not None and answer.size == target.size
-        self.changes += [(change, answer.proven, answer.size) for change in answer.changes[:MAX_FINDINGS]]
+        for change in answer.changes:
+            if len(self.changes) < MAX_CHANGES:
+                self.changes.append((change, answer.proven, answer.size))
+            else:
+                self.found.leave_off(change.code)
         self._find_copies(answer, items)
         for place in answer.pruned:
             self.pruned.add(place, place)
@@ -2996,8 +3039,8 @@ class _Verification:
     def _absorb(self, leaves: list[bytes], size: int) -> None:
         """Add leaves, and look at the checkpoints from outside on the way."""
         at = 0
-        while self.shown_at < len(self.shown) and (shown := self.shown[self.shown_at]).checkpoint.size <= size:
-            count = shown.checkpoint.size - self.tree.size
+        while self.shown_at < len(self.shown) and (shown := self.shown[self.shown_at]).size <= size:
+            count = shown.size - self.tree.size
             if count > len(leaves) - at:
                 break
             if count >= 0:
@@ -3051,8 +3094,8 @@ class _Verification:
             return ""
         size = target.size
         return (
-            f"at least {count} of the events up to {size} {'is' if count == 1 else 'are'} missing: event {size} is later than "
-            f"the checkpoint of {size} events ({target.time}); numbers and links of those after it were made anew"
+            f"at least {count} of the events up to {size} {_is(1, count)} missing: event {size} is later than the "
+            f"checkpoint of {size} events ({target.time}); numbers and links of those after it were made anew"
         )
 
     def _find_copies(self, answer: _Answer, items: Sequence[_Item]) -> None:
@@ -3062,7 +3105,8 @@ class _Verification:
                 same = [item for item in items if item is not change.item and _content(item) == _content(change.item)]
                 if same and _content(change.item):
                     at = next(at for at, entry in enumerate(self.changes) if entry[0] is change)
-                    how = f"it is a copy of event {same[0][0] + (answer.shift if same[0][0] > change.item[0] else 0)}; {change.how}"
+                    number = same[0][0] + (answer.shift if same[0][0] > change.item[0] else 0)
+                    how = f"it is a copy of event {number}; {change.how}"
                     self.changes[at] = (change._replace(code="event_duplicated", how=how), *self.changes[at][1:])
 
     # The end.
@@ -3114,7 +3158,7 @@ class _Verification:
                 change.code,
                 change.first,
                 change.last,
-                f"{_events(change.first, change.last)} {_SAID[change.code]}: {how}{sure}",
+                f"{_subject(change)} {_SAID[change.code].format(*_verbs(change))}: {how}{sure}",
             )
         if self.unresolved is not None:
             finding = self.unresolved
@@ -3180,9 +3224,11 @@ class _Verification:
             if self.created is not None:
                 with contextlib.suppress(NoteError):
                     named[PublicKey.parse(self.created[1]).id] = 0
-        sealed = [shown for shown in self.shown if self._seal_of(shown) is not False]
-        proven = max((shown.checkpoint.size for shown in sealed if shown.fits), default=0)
-        refuted = max((shown.checkpoint.size for shown in sealed if shown.fits is False), default=0)
+        for shown in self.shown:
+            shown.seal = self._seal_of(shown)
+        sealed = [shown for shown in self.shown if shown.seal is not False]
+        proven = max((shown.size for shown in sealed if shown.fits), default=0)
+        refuted = max((shown.size for shown in sealed if shown.fits is False), default=0)
         for before, size, ids in self.strangers:
             by = next((named[key_id] for key_id in ids if key_id in named), None)
             beginning = f"the checkpoint of {size} events is not signed by the key that {_named_by(before)}"
@@ -3210,12 +3256,13 @@ class _Verification:
         """Whether a checkpoint from outside is signed by a key of the log; ``None`` where its key is not known."""
         if shown.inside:
             return True
-        for signature in shown.signed.signatures:
+        signed = shown.signed
+        for signature in signed.signatures:
             key, trusted = self.known_keys.get(signature.key_id, (None, False))
             if key is not None and signature.is_by(key):
-                good = self.judge.is_good(shown.signed, key)
-                if good:
-                    self._know(shown.checkpoint.next_key, trusted=trusted)
+                good = self.judge.is_good(signed, key)
+                if good and signed.checkpoint is not None:
+                    self._know(signed.checkpoint.next_key, trusted=trusted)
                 return good
         return None
 
@@ -3223,7 +3270,7 @@ class _Verification:
         """Checkpoints from outside."""
         newest: tuple[_Shown, str] | None = None
         for shown in self.shown:
-            size, seal = shown.checkpoint.size, self._seal_of(shown)
+            size, seal = shown.size, shown.seal
             unsure = "" if seal else "; its signature cannot be checked with the keys that the log still names"
             if seal is False:
                 self.found.add("outside_unusable", 0, 0, f"the signature of {shown.name} is not good")
@@ -3240,13 +3287,14 @@ class _Verification:
                 self.found.add(
                     "checkpoint_missing", size, size, f"{shown.name} fits the log, and is not in it any more"
                 )
-                if seal and size > self.sealed:
-                    self.sealed, self.sealed_time, self.root = size, shown.checkpoint.time, shown.checkpoint.root
+                found = shown.signed.checkpoint
+                if seal and size > self.sealed and found is not None:
+                    self.sealed, self.sealed_time, self.root = size, found.time, found.root
             else:
                 self.compared += 1
         if newest is not None:
             shown, unsure = newest
-            size = shown.checkpoint.size
+            size = shown.size
             self.found.add(
                 "tail_cut",
                 self.size + 1,
@@ -3281,7 +3329,8 @@ class _Verification:
                 "checkpoint_missing",
                 self.newest_size,
                 end.sealed,
-                f"the log says that it is sealed up to event {end.sealed}, and its newest checkpoint is of {self.newest_size}",
+                f"the log says that it is sealed up to event {end.sealed}, and its newest checkpoint is of "
+                f"{self.newest_size}",
             )
         if self.found.of(*_STRUCTURE, "tail_cut", "checkpoint_missing") or self.lost:
             return
@@ -3417,7 +3466,7 @@ class _Verification:
                 "not_compared",
                 0,
                 0,
-                f"{self.not_compared} checkpoints could not be compared with the events, because hashes before them are lost",
+                f"{self.not_compared} checkpoints could not be compared with the events: hashes before them are lost",
             )
         self._tell_trust()
         if self.sealed < self.size:
@@ -3443,8 +3492,8 @@ class _Verification:
                 "resealed",
                 1,
                 self.size,
-                f"the key that was given, {self.given[0]}, bears this log's name and has signed none of its checkpoints: "
-                "the log was made anew with other keys, or the key is not the one that was published",
+                f"the key that was given, {self.given[0]}, bears this log's name and has signed none of its "
+                "checkpoints: the log was made anew with other keys, or the key is not the one that was published",
             )
 
     def report(self, log: str, damage: str) -> Report:
@@ -3479,21 +3528,34 @@ class _Verification:
         return _time_of(first[2]) if first is not None and first[2] else ""
 
 
+MAX_CHANGES: Final = 1000
+"""Changes that are kept until the end, when it is known how they belong together."""
+
 MAX_LOOKED_AT: Final = 5
 """Changed events of which it is looked for what was changed."""
 
 _SAID: Final[Mapping[str, str]] = {
-    "event_changed": "was changed",
-    "event_removed": "was removed",
-    "events_swapped": "were swapped",
-    "event_duplicated": "was inserted",
-    "event_inserted": "was inserted",
-    "events_renumbered": "was renumbered",
-    "event_malformed": "is of no form that the program writes",
-    "pruned_changed": "is pruned, and its hash was changed",
-    "pruned_unexpected": "is no pruned one",
-    "history_rewritten": "were rewritten",
+    "event_changed": "{0} changed",
+    "event_removed": "{0} removed",
+    "events_swapped": "{0} swapped",
+    "event_duplicated": "{0} inserted",
+    "event_inserted": "{0} inserted",
+    "events_renumbered": "{0} renumbered",
+    "event_malformed": "{1} of no form that the program writes",
+    "pruned_changed": "{1} pruned, and the hash was changed",
+    "pruned_unexpected": "{1} no pruned one",
+    "history_rewritten": "{0} rewritten",
 }
+
+
+def _subject(change: _Change) -> str:
+    if change.code == "events_swapped":
+        return f"event {change.first} and event {change.last}"
+    return _events(change.first, change.last)
+
+
+def _verbs(change: _Change) -> tuple[str, str]:
+    return _was(change.first, change.last), _is(change.first, change.last)
 
 
 def _events(first: int, last: int) -> str:
@@ -3527,6 +3589,20 @@ def _quoted_hex(value: bytes) -> str:
     return f'"{value.hex()}"'
 
 
+def _leaf_of(event: Event) -> bytes:
+    """The leaf of what somebody else may have written; empty for columns that could not have been written by us."""
+    committed = event.commitment
+    try:
+        if not isinstance(event.time, str) or not isinstance(event.kind, str) or len(event.payload) > MAX_VALUE:
+            return b""
+        if committed is not None and len(committed) != HASH_BYTES:
+            return b""
+        text = leaf(event)
+    except (TypeError, ValueError, AttributeError):
+        return b""
+    return text if len(text) <= MAX_LEAF else b""
+
+
 def _object(payload: Any) -> dict[str, Any]:
     try:
         found = json.loads(payload)
@@ -3539,9 +3615,9 @@ def _ranges(named: Any) -> Iterator[tuple[int, int]]:
     """Sequences that an event names: numbers, and pairs of the first and the last."""
     for item in named if isinstance(named, list) else ():
         pair = [item, item] if type(item) is int else item
-        if isinstance(pair, list) and len(pair) == 2 and type(pair[0]) is int and type(pair[1]) is int:
-            if 0 < pair[0] <= pair[1]:
-                yield pair[0], pair[1]
+        whole = isinstance(pair, list) and len(pair) == 2 and type(pair[0]) is int and type(pair[1]) is int
+        if whole and 0 < pair[0] <= pair[1]:
+            yield pair[0], pair[1]
 
 
 def _committed(row: _Row) -> bytes | None:
@@ -3583,7 +3659,7 @@ def _time_of(text: bytes) -> str:
 
 
 def _content_of(row: _Row) -> bytes:
-    sequence, time, kind, call_id, line, outcome, payload, committed, previous = row
+    _, time, kind, call_id, line, outcome, payload, committed, _ = row
     try:
         return _content(
             (0, None, leaf(Event(0, time, kind, call_id, line, outcome, payload, committed, FIRST_PREVIOUS)), b"")
@@ -3633,13 +3709,14 @@ def _what_changed(change: _Change, source: _Source | None) -> str:
     for name, guesses in (("outcome", _OUTCOMES), ("call", (None,)), ("line", (None,)), ("personal", (None,))):
         for guess in guesses:
             if _of_columns({**columns, name: guess}) == change.true:
-                return f"its column {_COLUMNS[name]} was {'empty' if guess is None else repr(guess)} and is {columns[name]!r} now"
+                before = "empty" if guess is None else repr(guess)
+                return f"its column {_COLUMNS[name]} was {before} and is {columns[name]!r} now"
     payload = source.payload(number)
     if payload is not None:
-        before, behind = stands.split(columns["payload"].encode(), 1)
+        head, behind = stands.split(columns["payload"].encode(), 1)
 
         def fits(digest: bytes) -> bool:
-            return hashlib.sha256(b"\x00" + before + digest.hex().encode() + behind).digest() == change.true
+            return hashlib.sha256(b"\x00" + head + digest.hex().encode() + behind).digest() == change.true
 
         found = _one_byte(payload, fits)
         if found is not None:
@@ -3737,14 +3814,36 @@ def verify(
     signature. ``progress`` is told events so far, and in all as the log says. Constant memory. Raises
     :class:`Unreadable` for what is no log.
     """
-    source = _opened(log)
+    source, outside = _opened(log), tuple(checkpoints)
     name = "" if isinstance(log, Tables) else str(log)
+    judged = functools.partial(_verified, name=name, keys=tuple(keys), outside=outside, good=good, progress=progress)
     try:
-        if isinstance(source, _Bundle) and source.newer:
-            raise Unreadable("it is a bundle of a newer version: get the verifier of that version")
-        verification = _Verification(source, tuple(keys), checkpoints, good, progress)
+        report = judged(source)
+    except Unreadable:
+        if not isinstance(source, _Sqlite) or not source.disturbed():
+            raise
+    else:
+        if not isinstance(source, _Sqlite) or not source.disturbed():
+            return report
+    return judged(_Sqlite(Path(name), live=True))
+
+
+def _verified(
+    source: _Source,
+    *,
+    name: str,
+    keys: Sequence[PublicKey],
+    outside: Sequence[Outside],
+    good: Callable[[bytes, bytes, bytes], bool],
+    progress: Callable[[int, int], None] | None,
+) -> Report:
+    try:
+        verification = _Verification(source, keys, outside, good, progress)
         damage = ""
-        if isinstance(source, _Bundle) and source.form == "part":
+        if isinstance(source, _Bundle) and source.newer:
+            told_of = "the bundle is of a newer form: nothing of it is known here, and nothing was verified"
+            verification.found.add("newer_version", 0, 0, told_of)
+        elif isinstance(source, _Bundle) and source.form == "part":
             _verify_part(source, verification)
         else:
             damage = verification.run()

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import sqlite3
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import closing
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -18,12 +16,10 @@ from ivr_consent.store.database import SqliteDatabase, open_for_writing
 from ivr_consent.store.personal import split
 from ivr_consent.store.schema import migrate
 from ivr_consent.store.sealing import good, origin
-from ivr_consent.verifier import Checkpoint, Outside, PublicKey, Report, Tree, note, verify
+from ivr_consent.verifier import Checkpoint, Event, Outside, PublicKey, Report, Tree, leaf, leaf_hash, note, verify
 
 BEGIN = datetime(2026, 3, 4, 8, 0, 0, tzinfo=UTC)
 COLUMNS = ("sequence", "time", "kind", "call_id", "line", "outcome", "payload", "commitment", "previous")
-
-Row = dict[str, Any]
 
 
 @dataclass
@@ -148,7 +144,7 @@ class Writer:
             "UPDATE log SET trunk_size = ?, trunk_peaks = ?, trunk_leaf = ?", (size, b"".join(tree.peaks), hashes[size])
         )
         for table in ("events", "personal", "pruned"):
-            self.database.execute(f"DELETE FROM {table} WHERE sequence <= ?", (size,))
+            self.database.execute(f"DELETE FROM {table} WHERE sequence <= ?", (size,))  # noqa: S608 - fixed names
         if told:
             self.event("expired", {"events": [[1, size]], "trunk": size})
 
@@ -162,11 +158,9 @@ class Writer:
 
 def leaf_hashes(database: SqliteDatabase) -> dict[int, bytes]:
     """The hash of every leaf of which something is left, by sequence."""
-    found = {sequence: hashed for sequence, hashed in database.execute("SELECT sequence, leaf FROM pruned")}
-    for sequence, previous in database.execute("SELECT sequence, previous FROM events"):
-        found[sequence - 1] = previous
-    ((size, last),) = database.execute("SELECT size, last_leaf FROM log")
-    found[size] = last
+    found: dict[int, bytes] = dict(database.execute("SELECT sequence, leaf FROM pruned"))
+    for row in database.execute(f"SELECT {', '.join(COLUMNS)} FROM events"):  # noqa: S608 - fixed names
+        found[row[0]] = leaf_hash(leaf(Event(*row)))
     return found
 
 
@@ -213,42 +207,6 @@ def large(path: Path, events: int, every: int = 1000) -> Made:
             log.erase(log.chain.tree.size - 1)
         if log.chain.tree.size // every > log.chain.sealed // every:
             log.seal()
-        if number % 700 == 200:
+        if number % 700 == 200 and log.chain.sealed:
             log.prune(log.chain.sealed - 5, log.chain.sealed - 3)
     return log.close()
-
-
-# --- forging ---------------------------------------------------------------------------------------------------------
-
-
-class Forger:
-    """Somebody with the file and every right to it, but not with the keys that are gone."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-
-    def run(self, *statements: str | tuple[str, Sequence[Any]]) -> None:
-        """SQL on the log, its triggers gone."""
-        with closing(sqlite3.connect(self.path, isolation_level=None)) as connection:
-            for (trigger,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'trigger'").fetchall():
-                connection.execute(f"DROP TRIGGER {trigger}")
-            connection.execute("PRAGMA synchronous=OFF")
-            connection.execute("BEGIN")
-            for statement in statements:
-                text, values = (statement, ()) if isinstance(statement, str) else statement
-                assert connection.execute(text, values).rowcount != 0, text
-            connection.execute("COMMIT")
-
-    def rows(self, table: str = "events", order: str = "sequence") -> list[Row]:
-        with closing(sqlite3.connect(self.path)) as connection:
-            connection.row_factory = sqlite3.Row
-            return [dict(row) for row in connection.execute(f"SELECT * FROM {table} ORDER BY {order}")]
-
-    def rewrite(self, change: Callable[[list[Row]], Iterable[Row]]) -> None:
-        """Replace all rows of events by others; sequences as they then stand in the rows."""
-        rows = list(change(self.rows()))
-        marks = ", ".join("?" * len(COLUMNS))
-        self.run(
-            "DELETE FROM events",
-            *((f"INSERT INTO events VALUES ({marks})", tuple(row[name] for name in COLUMNS)) for row in rows),
-        )

@@ -201,7 +201,7 @@ class PostgresqlServer:
 
     def _watch_over(self, process: subprocess.Popen[bytes]) -> None:
         """Let the server die with this process even when that is killed: a shell sees our end of a pipe close."""
-        script = 'read -r _ || { kill -s QUIT "$0"; sleep 1; kill -s KILL "$0"; rm -rf "$1"; } 2>/dev/null'
+        script = 'read -r _ || { kill -s QUIT "$0"; rm -rf "$1"; } 2>/dev/null'
         self._undertaker = subprocess.Popen(
             ["sh", "-c", script, str(process.pid), str(self.directory)], stdin=subprocess.PIPE, start_new_session=True
         )

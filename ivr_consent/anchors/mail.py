@@ -67,7 +67,8 @@ class MailAnchor:
                 options = ["BODY=8BITMIME"] if talk.has_extn("8bitmime") else []
                 refused = talk.send_message(message, table.sender, table.to, options)
                 with contextlib.suppress(OSError, smtplib.SMTPException):
-                    talk.quit()  # it has taken the mail; what it says now does not matter
+                    talk.putcmd("quit")  # it has taken the mail; what it says to this is not waited for
+                talk.close()
         except _TooMuch:
             raise AnchorError(f"{server} says more than {MAX_ANSWERS} bytes; is it one? {_REMEDY}") from None
         except ssl.SSLCertVerificationError as error:

@@ -91,6 +91,20 @@ pseudonym_key_file = "pseudonym.key"
 # and of the service itself.
 # retention = {{ granted_days = 1095, refused_days = 180, service_days = 1095 }}
 
+# Where its checkpoints are shown outside of it: without such a place, nobody can tell whether its end was cut off.
+# Best where nobody who administers this machine can write. Try it with: ivr-consent log anchor
+# [log.anchors]
+# file = "/mnt/audit/checkpoints"
+# journal = true
+# [log.anchors.command]
+# run = ["ssh", "audit@vault.example.org", "cat >> checkpoints"]
+# [log.anchors.mail]
+# to = ["dpo@example.org"]
+# sender = "pbx@example.org"
+# [log.anchors.timestamp]
+# url = "http://timestamp.example.org/tsr"
+# ca_file = "tsa-ca.pem"
+
 [recordings]
 # A directory of our own. Asterisk writes into it: run ivr-consent as Asterisk's user.
 directory = {_toml(state / "recordings")}
@@ -211,7 +225,7 @@ def unit(settings: Settings, user: str, command: Sequence[str]) -> str:
 Description=ivr-consent, consent before a call is recorded
 # Whoever has the port first owns the switch: we do, before Asterisk starts.
 Before=asterisk.service
-After=network.target
+After=network.target{" network-online.target postgresql.service" if settings.log.url is not None else ""}
 # Calls go unrecorded while we are down: never give up, but for a wrong configuration (below).
 StartLimitIntervalSec=0
 

@@ -17,7 +17,7 @@ from ivr_consent.core.decision import (
     NoticeEvidence,
     Outcome,
     Reference,
-    SegmentEvidence,
+    heard_of,
 )
 from ivr_consent.core.notice import DIGITS, ELEMENTS, REFERENCE
 from ivr_consent.core.states import Event, State, advance
@@ -547,7 +547,7 @@ class _Flow:
         for prompt in (*notice.information, *asked):
             heard = self.heard.get((notice.language, prompt.id), _Heard(prompt, total=min(prompt.lengths, default=0)))
             segments.append(
-                SegmentEvidence(
+                heard_of(
                     prompt.id,
                     prompt.text_sha256,
                     prompt.audio_sha256,

@@ -15,17 +15,20 @@ from ivr_consent.store.place import Place, open_for_reading
 from ivr_consent.store.records import CallRecord, LoggedEvent
 from ivr_consent.verifier import Event, leaf, leaf_hash
 
-PAGE: Final = 200
+PAGE: Final = 64
 """Calls that are read at once."""
 
-EVENTS_PAGE: Final = 1000
+EVENTS_PAGE: Final = 256
 """Likewise events."""
 
 MAX_EVENTS: Final = 200
 """Events of one call that are looked at; a call of ours has less than ten."""
 
-MAX_PAYLOAD: Final = 1 << 20
+MAX_PAYLOAD: Final = 1 << 16
 """Bytes of one event's payload that are looked at; ours have a few thousand."""
+
+MAX_FOLLOWING: Final = 1 << 22
+"""Bytes of the payloads of all that followed the calls of one page; ours have a tenth of it."""
 
 _EVENTS: Final = f"""
     SELECT e.sequence, e.time, e.kind, e.call_id, e.line, e.outcome,
@@ -113,8 +116,14 @@ class Calls:
     def __init__(self, place: Place) -> None:
         self._database = open_for_reading(place)
         self._sealed: tuple[int, Sealed | None] = (-1, None)
-        ((self.log_id, self.size),) = self._rows("SELECT log_id, size FROM log")
-        self.log_id = plain(self.log_id, 100)
+        try:
+            ((log_id, self.size, self._trunk),) = self._rows("SELECT log_id, size, trunk_size FROM log")
+        except (LedgerError, ValueError):
+            self.close()
+            raise LedgerError(
+                f"{place.name} does not say where it ends: somebody has changed it; see: ivr-consent log verify"
+            ) from None
+        self.log_id = plain(log_id, 100)
 
     def __enter__(self) -> Calls:
         return self
@@ -143,9 +152,8 @@ class Calls:
 
     def pruned(self) -> int:
         """How many events are gone because their time was over."""
-        ((trunk,),) = self._rows("SELECT trunk_size FROM log")
         ((single,),) = self._rows("SELECT count(*) FROM pruned")
-        return int(trunk) + int(single)
+        return int(self._trunk) + int(single)
 
     def newest_checkpoint(self) -> Sealed | None:
         """The last one; ``None`` when nothing was sealed yet."""
@@ -161,7 +169,9 @@ class Calls:
 
     def _checkpoint(self, condition: str, values: Sequence[Any]) -> Sealed | None:
         rows = self._rows(f"SELECT size, time, note FROM checkpoints {condition}", values)  # noqa: S608 - fixed conditions
-        return Sealed(int(rows[0][0]), plain(rows[0][1], 100), plain(rows[0][2])) if rows else None
+        if not rows or type(rows[0][0]) is not int:
+            return None
+        return Sealed(rows[0][0], plain(rows[0][1], 100), plain(rows[0][2]))
 
     def stream(self, chosen: Selection) -> Iterator[Call]:
         """The chosen calls in the order of their decisions: of the events themselves, not of what is made from them."""
@@ -204,9 +214,11 @@ class Calls:
             by_id.setdefault(call.row[3], []).append(call)
         marks = ", ".join("?" * len(by_id))
         condition = f"WHERE e.call_id IN ({marks}) AND e.sequence <= ? AND e.kind <> 'decision' ORDER BY e.sequence"
+        room = MAX_FOLLOWING
         for row in self._cursor(_EVENTS + condition, [MAX_PAYLOAD, MAX_PAYLOAD, *by_id, self.size]):
+            room -= len(row[6]) if isinstance(row[6], bytes | str) else 0
             for call in by_id.get(row[3], ()):
-                call.add(row)
+                call.add(row if room >= 0 else (*row[:6], None, *row[7:]))
         return [call.made(self.log_id) for call in calls]
 
     def _chosen(self, chosen: Selection, prefix: str = "") -> tuple[str, list[Any]]:
@@ -243,7 +255,9 @@ class Calls:
         try:
             yield from self._database.execute(query, values)
         except self._database.errors as error:
-            raise LedgerError(f"the log cannot be read ({error}); restore it from its newest copy") from None
+            raise LedgerError(
+                f"the log cannot be read ({error}); see what is wrong with it: ivr-consent log verify"
+            ) from None
 
 
 class _Gathered:

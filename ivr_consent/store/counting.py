@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date, datetime, timedelta
 from typing import Any, Final
 
 from ivr_consent.core.errors import LedgerError
 from ivr_consent.store.database import Database
-from ivr_consent.store.search import Wanted
+from ivr_consent.store.search import END, Search, Wanted, conditions
 
 BY: Final = ("day", "week", "month", "line", "outcome", "language", "notice", "version")
 """What decisions are counted by. Versions count by line: each line's notice has versions of its own."""
@@ -69,25 +69,29 @@ def _label(by: str, key: list[str]) -> str:
 
 def _sums(database: Database, wanted: Wanted, by: str) -> Iterator[tuple[Any, ...]]:
     if wanted.agent is not None:
-        yield from _of_agent(database, wanted, by)
+        tables = (
+            "(SELECT DISTINCT decision FROM personal WHERE agent = ? AND decision IS NOT NULL) AS p "
+            "JOIN decisions AS d ON d.sequence = p.decision"
+        )
+        yield from _one_by_one(database, wanted, by, tables, (wanted.agent,))
         return
     since, until = wanted.since, wanted.until
     first = _day_from(since) if since is not None else ""
     last = until[:_DAY] if until is not None else "9"
-    if first > last:  # within one day
-        yield from _one_by_one(database, wanted, by, since, until)
+    if first > last:
+        yield from _part_of_day(database, wanted, by)
         return
     if since is not None and not since.endswith(_MIDNIGHT):
-        yield from _one_by_one(database, wanted, by, since, first + _MIDNIGHT)
+        yield from _part_of_day(database, replace(wanted, until=first + _MIDNIGHT), by)
     columns = _GROUPED.get(by, by)
-    conditions, values = _conditions(wanted, "")
+    asked, values = conditions(database, wanted, "")
     query = (
-        f"SELECT {columns}, outcome, sum(decisions) FROM counts WHERE day >= ? AND day < ? {conditions} "  # noqa: S608 - fixed columns, bound values
+        f"SELECT {columns}, outcome, sum(decisions) FROM counts WHERE day >= ? AND day < ?{asked} "  # noqa: S608 - fixed columns, bound values
         f"GROUP BY {_distinct(columns)} LIMIT ?"
     )
     yield from _rows(database, query, (first, last, *values))
     if until is not None and not until.endswith(_MIDNIGHT):
-        yield from _one_by_one(database, wanted, by, last + _MIDNIGHT, until)
+        yield from _part_of_day(database, replace(wanted, since=last + _MIDNIGHT), by)
 
 
 def _day_from(since: str) -> str:
@@ -98,51 +102,36 @@ def _day_from(since: str) -> str:
     return (datetime.fromisoformat(since) + timedelta(days=1)).isoformat()[:_DAY]
 
 
+def _part_of_day(database: Database, wanted: Wanted, by: str) -> Iterator[tuple[Any, ...]]:
+    for low, high in Search(database).ranges(wanted):
+        yield from _one_by_one(database, wanted, by, "decisions AS d", (), low, high)
+
+
 def _one_by_one(
-    database: Database, wanted: Wanted, by: str, since: str | None, until: str | None
-) -> Iterator[tuple[Any, ...]]:
-    yield from _counted(database, wanted, by, "decisions AS d", "d.time >= ? AND d.time < ?", (since, until))
-
-
-def _of_agent(database: Database, wanted: Wanted, by: str) -> Iterator[tuple[Any, ...]]:
-    tables = (
-        "(SELECT DISTINCT decision FROM personal WHERE agent = ? AND decision IS NOT NULL) AS p "
-        "JOIN decisions AS d ON d.sequence = p.decision"
-    )
-    span = "d.time >= ? AND d.time < ?"
-    yield from _counted(database, wanted, by, tables, span, (wanted.agent, wanted.since or "", wanted.until or "9"))
-
-
-def _counted(
-    database: Database, wanted: Wanted, by: str, tables: str, span: str, values: tuple[Any, ...]
+    database: Database,
+    wanted: Wanted,
+    by: str,
+    tables: str,
+    values: tuple[Any, ...],
+    low: int = 0,
+    high: int = END,
 ) -> Iterator[tuple[Any, ...]]:
     columns = ", ".join(
         "substr(d.time, 1, 10)" if name == "day" else f"f.{name}" for name in _GROUPED.get(by, by).split(", ")
     )
-    conditions, more = _conditions(wanted, "f.")
+    asked, more = conditions(database, wanted, "f.")
     query = (
         f"SELECT {columns}, f.outcome, count(*) FROM {tables} JOIN facets AS f ON f.facet = d.facet "  # noqa: S608 - fixed columns, bound values
-        f"WHERE {span} {conditions} GROUP BY {_distinct(columns, 'f.')} LIMIT ?"
+        f"WHERE d.sequence >= ? AND d.sequence <= ? AND d.time >= ? AND d.time < ?{asked} "
+        f"GROUP BY {_distinct(columns, 'f.')} LIMIT ?"
     )
-    yield from _rows(database, query, (*values, *more))
+    span = (low, high, wanted.since or "", wanted.until or "9")
+    yield from _rows(database, query, (*values, *span, *more))
 
 
 def _distinct(columns: str, prefix: str = "") -> str:
     """What to group by: the columns, and the outcome where it is not one of them."""
     return columns if columns == f"{prefix}outcome" else f"{columns}, {prefix}outcome"
-
-
-def _conditions(wanted: Wanted, prefix: str) -> tuple[str, list[Any]]:
-    where, values = [], []
-    for name in ("line", "outcome", "language", "notice", "version"):
-        if (value := getattr(wanted, name)) is not None:
-            where.append(f"AND {prefix}{name} = ?")
-            values.append(value)
-    if wanted.purpose is not None:
-        escaped = "".join(f"\\{character}" if character in "%_\\" else character for character in wanted.purpose)
-        where.append(f"AND {prefix}purposes LIKE ? ESCAPE '\\'")
-        values.append(f"% {escaped} %")
-    return " ".join(where), values
 
 
 def _rows(database: Database, query: str, values: tuple[Any, ...]) -> Iterator[tuple[Any, ...]]:

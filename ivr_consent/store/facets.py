@@ -11,13 +11,14 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import Any, Final, NamedTuple
 
+from ivr_consent.store.batch import Rows
 from ivr_consent.store.database import Database
 
 MAX_KNOWN: Final = 4096
 """Facets kept in memory; beyond that they are looked up again."""
 
 BLOCK_BITS: Final = 12
-"""Where the newest event of a facet is, is kept to 4096 events: exactly would be one more row written for each event."""
+"""The place of a facet's newest event is kept to 4096 events: exactly it would be one more row to write each time."""
 
 
 class Facet(NamedTuple):
@@ -41,8 +42,9 @@ def purposes_text(purposes: Iterable[str]) -> str:
 class Facets:
     """Writes them, inside the transactions of :class:`~ivr_consent.store.chain.Chain`."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, rows: Rows) -> None:
         self._execute = database.execute
+        self._events = rows.of("facet_events")
         self._known: dict[Facet, int] = {}
         self._new: dict[Facet, int] = {}
         self._blocks: dict[int, int] = {}
@@ -72,9 +74,9 @@ class Facets:
             if len(self._known) >= MAX_KNOWN:
                 self._known.clear()
                 self._blocks.clear()
-            number, self._blocks[number] = row
-            self._known[facet] = number
-            return number
+            found, self._blocks[found] = row
+            self._known[facet] = found
+            return int(found)
         (last,) = self._execute("SELECT coalesce(max(facet), 0) FROM facets").fetchone() or (0,)
         number, block = int(last) + 1, sequence >> BLOCK_BITS
         self._execute("INSERT INTO facets VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", (number, *facet, sequence, block))
@@ -83,11 +85,18 @@ class Facets:
 
     def add(self, number: int, sequence: int) -> None:
         """Say where an event is."""
-        self._execute("INSERT INTO facet_events VALUES (?, ?)", (number, sequence))
+        self._events.append((number, sequence))
         block = sequence >> BLOCK_BITS
         if self._blocks.get(number, -1) < block and self._new_blocks.get(number, -1) < block:
-            self._execute("UPDATE facets SET block = ? WHERE facet = ?", (block, number))
-            self._new_blocks[number] = block
+            self._begin_block(number, block)
+
+    def _begin_block(self, number: int, block: int) -> None:
+        row = self._execute("SELECT block FROM facets WHERE facet = ?", (number,)).fetchone()
+        if row is not None and row[0] >= block:
+            self._blocks[number] = row[0]  # written by the transaction before, or by another process
+            return
+        self._execute("UPDATE facets SET block = ? WHERE facet = ?", (block, number))
+        self._new_blocks[number] = block
 
     def count(self, facet: Facet, time: str) -> None:
         """Count a decision for its day."""

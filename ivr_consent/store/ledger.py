@@ -20,8 +20,9 @@ from ivr_consent.core.decision import Decision, Grant, Outcome, canonical
 from ivr_consent.core.errors import LedgerError
 from ivr_consent.core.steps import Failed, Granted, Logged
 from ivr_consent.logs import get_logger
-from ivr_consent.store.chain import Chain, Entry, decision_index, utc_now, utc_text
+from ivr_consent.store.chain import Chain, Entry, prepared, utc_now, utc_text
 from ivr_consent.store.database import Database
+from ivr_consent.store.decided import decision_entry
 from ivr_consent.store.personal import split
 from ivr_consent.store.place import Place, open_for_writing
 from ivr_consent.store.reader import LedgerReader
@@ -58,10 +59,11 @@ Dispatch = Callable[[list[Callable[[], None]]], None]
 class Ticket:
     """One event on its way to disk. ``done`` is called once, unless the ticket is abandoned first."""
 
-    __slots__ = ("abandoned", "decision", "done", "entry", "kind", "sequence", "told")
+    __slots__ = ("abandoned", "decision", "done", "entry", "kind", "prepared", "sequence", "told")
 
     def __init__(self, entry: Entry, done: Callable[[Written], None] | None, decision: Decision | None = None) -> None:
         self.entry, self.done, self.decision = entry, done, decision
+        self.prepared = prepared(entry)  # on the thread of whoever brings it: the writer's is everybody's
         self.kind = entry.kind
         self.abandoned = self.told = False
         self.sequence = 0
@@ -333,8 +335,7 @@ class Ledger:
         chain.load()
         time = self._time(chain)
         batch = self._found_after_all(batch, time)
-        for ticket in batch:
-            self._append(ticket, time)
+        self._append(batch, time)
         for request in requests:
             request.answer(chain, database, time)
         chain.save()
@@ -400,16 +401,15 @@ class Ledger:
             chain.last_time = time
         return time
 
-    def _append(self, ticket: Ticket, time: str) -> None:
-        entry = ticket.entry
-        ticket.sequence = self._chain.append(entry, time)
-        if not ticket.sequence:
-            # A call has one decision (I3). A second one can only follow a grant that came too late: it voids it.
-            voids = {"reason": "decided_otherwise", "decision": json.loads(entry.payload)}
-            ticket.sequence = self._chain.append(_void(entry, voids), time)
-            ticket.kind = "grant_void"
-        else:
-            ticket.kind = entry.kind
+    def _append(self, batch: list[Ticket], time: str) -> None:
+        sequences = self._chain.append_all([ticket.prepared for ticket in batch], time)
+        for ticket, sequence in zip(batch, sequences, strict=True):
+            entry = ticket.entry
+            ticket.sequence, ticket.kind = sequence, entry.kind
+            if not sequence:
+                # A call has one decision (I3). A second one can only follow a grant that came too late: it voids it.
+                voids = {"reason": "decided_otherwise", "decision": json.loads(entry.payload)}
+                ticket.sequence, ticket.kind = self._chain.append(_void(entry, voids), time), "grant_void"
 
     def _accepted(self, ticket: Ticket) -> Callable[[], None]:
         def tell() -> None:
@@ -440,14 +440,6 @@ class Ledger:
                 done(Failed("log_not_written") if ticket_grants else Logged(durable=False))
 
         return tell
-
-
-def decision_entry(decision: Decision) -> Entry:
-    """A decision as it goes into the chain."""
-    call, whole = decision.call, decision.payload()
-    public, personal = split(whole)
-    outcome = decision.outcome.value
-    return Entry("decision", call.call_id, call.line, outcome, canonical(public), personal, decision_index(whole))
 
 
 def _void(entry: Entry, details: dict[str, Any]) -> Entry:

@@ -20,7 +20,8 @@ from ivr_consent.logs import get_logger
 from ivr_consent.store import recordings
 from ivr_consent.store.chain import CLOSING, ERASED, Chain
 from ivr_consent.store.database import Database
-from ivr_consent.store.ledger import Ledger, decision_entry
+from ivr_consent.store.decided import decision_entry
+from ivr_consent.store.ledger import Ledger
 from ivr_consent.store.reader import CallRecord
 
 SETTLE_S: Final = 10.0

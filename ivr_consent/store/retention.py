@@ -92,7 +92,7 @@ def expire(
     run.personal()
     run.trunk()
     run.clear()
-    if run.erased:
+    if run.erased and (ledger.place.url is None or not run.over):
         erasure.forget_in_files(ledger.place)
     keys = () if pseudonyms is None or run.over else _destroy_keys(ledger.place, pseudonyms)
     with reading(ledger.place) as database:
@@ -279,7 +279,7 @@ class Keeper:
         """Blocking, for at most :data:`RUN_S` and what the disk takes. Raises :class:`LedgerError`."""
         pseudonyms.refresh()
         if time.monotonic() >= self._next:
-            self._clean = False
+            self._clean = self._ledger.place.url is not None  # what others erase in a database, they clear themselves
             done = expire(self._ledger, self._retention, pseudonyms, run_s=RUN_S, stopped=self._stopped)
             self._next = time.monotonic() + (0.0 if done.more else EVERY_S)
             if done.events:

@@ -282,7 +282,6 @@ _TWO_POSTGRESQL: Final = """
 """
 
 
-
 def _chain_what_there_was(database: Database) -> None:
     """Bring the events of a log without a chain into one, in their order and with their times."""
     database.execute(
@@ -298,16 +297,28 @@ def _chain_what_there_was(database: Database) -> None:
         "SELECT time, kind, call_id, line, outcome, payload FROM events_unchained ORDER BY sequence"
     )
     for time, kind, call_id, line, outcome, raw in rows:
-        payload = json.loads(raw)
-        public, personal = split(payload)
-        index = decision_index(payload) if kind == "decision" else None
-        chain.append(Entry(kind, call_id, line, outcome, canonical(public), personal, index), time)
+        entry = _carried_over(kind, call_id, line, outcome, raw)
+        if not chain.append(entry, time):
+            chain.append(entry._replace(decided=None), time)  # a second decision, written past us: kept as what it is
         carried += 1
     if carried:
         details = {"schema": 1, "events": carried}
         chain.append(Entry("log_migrated", None, None, None, canonical(details), None, None), chain.last_time)
     chain.save()
     database.execute("DROP TABLE events_unchained")
+
+
+def _carried_over(kind: str, call_id: str, line: str, outcome: str | None, raw: bytes | str) -> Entry:
+    """An event with what is personal split off; of one that was not written by us, the bytes as they are."""
+    data = raw if isinstance(raw, bytes) else raw.encode()
+    try:
+        payload = json.loads(data)
+        public, personal = split(payload)
+        content = canonical(public)
+    except (ValueError, TypeError, AttributeError, RecursionError):
+        payload, content, personal = {}, data, None
+    index = decision_index(payload) if kind == "decision" else None
+    return Entry(kind, call_id, line, outcome, content, personal, index)
 
 
 MIGRATIONS: Final[tuple[Migration, ...]] = (

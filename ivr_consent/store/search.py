@@ -17,7 +17,7 @@ from typing import Any, Final
 
 from ivr_consent.core.errors import LedgerError
 from ivr_consent.store.database import Database
-from ivr_consent.store.facets import purposes_text
+from ivr_consent.store.facets import BLOCK_BITS
 
 FIRST_PAGE: Final = 8
 """Rows of the first page of a list, and by how much each page is larger than the one before."""
@@ -27,6 +27,9 @@ PAGE: Final = 256
 
 MAX_FACETS: Final = 100_000
 """Of an honest log: lines x outcomes x languages x versions; more were made to use up memory."""
+
+MAX_PURPOSES: Final = 10_000
+"""Combinations of granted purposes that are looked at."""
 
 MAX_CLOCK_STEPS: Final = 10_000
 """More, and a span of time is found by looking at every row."""
@@ -73,31 +76,37 @@ EVERYTHING: Final = Wanted()
 
 @dataclass(frozen=True, slots=True)
 class _Source:
-    """A table in whose index the sequences of one facet stand in order."""
+    """An index in which the sequences of each facet stand in order: all of them, or those of an agent."""
 
     table: str
-    column: str
-    condition: str
-    values: tuple[Any, ...] = ()
-
-    def head(self) -> str:
-        """The newest of the facet ``f`` in a range, as a part of a statement."""
-        return f"(SELECT e.{self.column} FROM {self._of('f.facet')} LIMIT 1)"  # noqa: S608 - fixed columns
+    facet: str
+    sequence: str
+    of_agent: bool
 
     def page(self) -> str:
         """The next of a facet below a sequence."""
-        return f"SELECT e.{self.column} FROM {self._of('?')} LIMIT ?"  # noqa: S608 - fixed columns
-
-    def _of(self, facet: str) -> str:
+        agent = "agent = ? AND " if self.of_agent else ""
         return (
-            f"{self.table} AS e WHERE {self.condition.replace('FACET', facet)} "
-            f"AND e.{self.column} >= ? AND e.{self.column} <= ? ORDER BY e.{self.column} DESC"
+            f"SELECT {self.sequence} FROM {self.table} WHERE {agent}{self.facet} = ? "  # noqa: S608 - fixed columns
+            f"AND {self.sequence} >= ? AND {self.sequence} <= ? ORDER BY {self.sequence} DESC LIMIT ?"
+        )
+
+    def facets(self) -> str:
+        """The facets that there are in it, and where the newest event of each may be at most."""
+        if not self.of_agent:
+            return f"SELECT facet, first, ((block + 1) << {BLOCK_BITS}) - 1 FROM facets AS f"  # noqa: S608 - a number
+        # One look for each facet of the agent: nothing else is said about how many events lie between two of them.
+        following = f"SELECT min({self.facet}) FROM {self.table} WHERE agent = ? AND {self.sequence} IS NOT NULL"  # noqa: S608 - fixed columns
+        return (
+            f"WITH RECURSIVE own(facet) AS ({following} UNION ALL "  # noqa: S608 - fixed columns
+            f"SELECT ({following} AND {self.facet} > own.facet) FROM own WHERE own.facet IS NOT NULL) "
+            f"SELECT f.facet, 0, {END} FROM own JOIN facets AS f ON f.facet = own.facet"
         )
 
 
-_BY_FACET: Final = _Source("facet_events", "sequence", "e.facet = FACET")
-_EVENTS_OF_AGENT: Final = "e.agent = ? AND e.facet = FACET"
-_CALLS_OF_AGENT: Final = "e.agent = ? AND e.decision_facet = FACET"
+_BY_FACET: Final = _Source("facet_events", "facet", "sequence", of_agent=False)
+_EVENTS_OF_AGENT: Final = _Source("personal", "facet", "sequence", of_agent=True)
+_CALLS_OF_AGENT: Final = _Source("personal", "decision_facet", "decision", of_agent=True)
 
 
 class Search:
@@ -112,30 +121,20 @@ class Search:
         if wanted.references is not None:
             return self._by_reference(wanted, wanted.references, "decision")
         if wanted.agent is not None:
-            source = _Source("personal", "decision", _CALLS_OF_AGENT, (wanted.agent,))
-        elif wanted.line is None and not wanted.of_decisions:
+            return self._merged(_CALLS_OF_AGENT, wanted, "decision")
+        if wanted.line is None and not wanted.of_decisions:
             return self._all("decisions", wanted)
-        else:
-            source = _BY_FACET
-        return self._merged(source, wanted, "decision")
+        return self._merged(_BY_FACET, wanted, "decision")
 
     def events(self, wanted: Wanted) -> Iterator[int]:
         """Events of every kind, the newest first."""
         if wanted.references is not None:
             return self._by_reference(wanted, wanted.references, wanted.kind or "decision")
         if wanted.agent is not None:
-            source = _Source("personal", "sequence", _EVENTS_OF_AGENT, (wanted.agent,))
-        elif wanted.line is None and wanted.kind is None and not wanted.of_decisions:
+            return self._merged(_EVENTS_OF_AGENT, wanted, wanted.kind)
+        if wanted.line is None and wanted.kind is None and not wanted.of_decisions:
             return self._all("events", wanted)
-        else:
-            source = _BY_FACET
-        return self._merged(source, wanted, wanted.kind)
-
-    def facets(self, wanted: Wanted, kind: str | None = "decision") -> dict[int, tuple[Any, ...]]:
-        """Numbers of the facets that fit, each with line, outcome, language, notice, version."""
-        columns = "f.facet, f.purposes, f.line, f.outcome, f.language, f.notice, f.version"
-        rows = self._facet_rows(columns, wanted, kind)
-        return {number: tuple(rest) for number, _, *rest in rows}
+        return self._merged(_BY_FACET, wanted, wanted.kind)
 
     # --- ways to it --------------------------------------------------------------------------------------------------
 
@@ -150,11 +149,12 @@ class Search:
             "SELECT sequence FROM decisions WHERE reference = ? AND sequence >= ? AND sequence <= ? "
             "ORDER BY sequence DESC LIMIT ?"
         )
-        fitting = self.facets(wanted, kind)
+        asked, values = conditions(self._database, wanted, "f.", kind)
+        fits = f"SELECT f.facet FROM decisions AS d JOIN facets AS f ON f.facet = d.facet WHERE d.sequence = ?{asked}"  # noqa: S608 - fixed conditions
         found = heapq.merge(*(self._pages(query, (reference,), 0, END) for reference in references), reverse=True)
         for sequence in found:
-            row = self._one("SELECT facet FROM decisions WHERE sequence = ?", sequence)
-            if row is not None and row[0] in fitting and self._is_of_agent(wanted, sequence, row[0]):
+            row = self._one(fits, sequence, *values)
+            if row is not None and self._is_of_agent(wanted, sequence, row[0]):
                 yield sequence
 
     def _is_of_agent(self, wanted: Wanted, decision: int, facet: int) -> bool:
@@ -164,50 +164,45 @@ class Search:
         return self._one(query, wanted.agent, facet, decision) is not None
 
     def _merged(self, source: _Source, wanted: Wanted, kind: str | None) -> Iterator[int]:
+        """What stands in a source, of all facets that fit.
+
+        In the heap is each facet with the newest sequence that it may have, until that is looked up; it is for those
+        that come first alone.
+        """
+        agent = (wanted.agent,) if source.of_agent else ()
+        last = self._last()  # before the facets: what is written meanwhile may be in a block that they do not tell of
+        fitting = self._fitting(source, wanted, kind)
         before = END
-        for low, high in self.ranges(wanted):
-            rows = self._facet_rows(f"f.facet, f.purposes, {source.head()}", wanted, kind, (*source.values, low, high))
-            heap = [(-newest, facet) for facet, _, newest in rows if newest is not None]
+        for low, high in self.ranges(wanted, last):
+            heap = [(-min(newest, high), facet) for facet, first, newest in fitting if first <= high and newest >= low]
             heapq.heapify(heap)
-            rests: dict[int, Iterator[int]] = {}
+            found: dict[int, Iterator[int]] = {}
             while heap:
                 newest, facet = heap[0]
-                if facet not in rests:
-                    rests[facet] = self._pages(source.page(), (*source.values, facet), low, -newest - 1)
-                following = next(rests[facet], None)
+                known = facet in found
+                if not known:
+                    found[facet] = self._pages(source.page(), (*agent, facet), low, -newest)
+                following = next(found[facet], None)
                 if following is None:
                     heapq.heappop(heap)
                 else:
                     heapq.heapreplace(heap, (-following, facet))
-                if -newest < before:  # an agent may have several events of one call
+                if known and -newest < before:  # an agent may have several events of one call
                     before = -newest
                     yield before
 
-    def _facet_rows(
-        self, columns: str, wanted: Wanted, kind: str | None, values: Sequence[Any] = ()
-    ) -> Iterator[tuple[Any, ...]]:
-        conditions, asked = ["1 = 1"], []
-        for name, value in (
-            ("kind", kind),
-            ("line", wanted.line),
-            ("outcome", wanted.outcome),
-            ("language", wanted.language),
-            ("notice", wanted.notice),
-            ("version", wanted.version),
-        ):
-            if value is not None:
-                conditions.append(f"f.{name} = ?")
-                asked.append(value)
-        query = f"SELECT {columns} FROM facets AS f WHERE {' AND '.join(conditions)} LIMIT ?"  # noqa: S608 - fixed columns, bound values
-        purpose = purposes_text((wanted.purpose,)) if wanted.purpose is not None else None
-        for count, row in enumerate(self._database.execute(query, (*values, *asked, MAX_FACETS + 1))):
-            if count == MAX_FACETS:
-                raise LedgerError(
-                    f"{self._database.name} names more than {MAX_FACETS} combinations of line, outcome, language and "
-                    "version: it was not written by ivr-consent; see: ivr-consent log verify"
-                )
-            if purpose is None or purpose in str(row[1]):
-                yield row
+    def _fitting(self, source: _Source, wanted: Wanted, kind: str | None) -> list[tuple[int, int, int]]:
+        """The facets that fit: number, from where on, and up to where their events may be."""
+        asked, values = conditions(self._database, wanted, "f.", kind)
+        agents = [wanted.agent] * 2 if source.of_agent else []
+        query = f"{source.facets()} WHERE 1 = 1{asked} LIMIT ?"
+        rows = self._database.execute(query, (*agents, *values, MAX_FACETS + 1)).fetchall()
+        if len(rows) > MAX_FACETS or not all(type(value) is int for row in rows for value in row):
+            raise LedgerError(
+                f"{self._database.name} names more than {MAX_FACETS} combinations of line, outcome, language and "
+                "version, or some that are none: it was not written by ivr-consent; see: ivr-consent log verify"
+            )
+        return rows
 
     def _pages(self, query: str, values: Sequence[Any], low: int, high: int) -> Iterator[int]:
         rows = FIRST_PAGE
@@ -224,20 +219,27 @@ class Search:
 
     # --- time --------------------------------------------------------------------------------------------------------
 
-    def ranges(self, wanted: Wanted) -> Iterator[tuple[int, int]]:
-        """Ranges of sequences, the newest first, in which everything lies that is wanted by its time."""
-        last = self._one("SELECT sequence FROM events ORDER BY sequence DESC LIMIT 1")
-        if last is None:
-            return
+    def _last(self) -> int:
+        row = self._one("SELECT sequence FROM events ORDER BY sequence DESC LIMIT 1")
+        if row is None:
+            return -1
+        return row[0] if type(row[0]) is int else END
+
+    def ranges(self, wanted: Wanted, last: int | None = None) -> Iterator[tuple[int, int]]:
+        """Ranges of sequences, the newest first, in which everything lies that is wanted by its time.
+
+        ``last``: the newest event that counts; by default the newest there is.
+        """
+        last = self._last() if last is None else last
         if wanted.since is None and wanted.until is None:
-            yield 0, last[0]
+            yield 0, last
             return
         query = "SELECT sequence FROM clock_steps ORDER BY sequence DESC LIMIT ?"
         steps = [step for (step,) in self._database.execute(query, (MAX_CLOCK_STEPS + 1,))]
         if len(steps) > MAX_CLOCK_STEPS:
-            yield 0, last[0]
+            yield 0, last
             return
-        high = last[0]
+        high = last
         for begin in (*steps, 0):
             low, end = begin, high
             high = begin - 1
@@ -278,3 +280,25 @@ class Search:
         query = "SELECT sequence, time FROM events WHERE sequence >= ? AND sequence <= ? ORDER BY sequence DESC LIMIT 1"
         row = self._one(query, low, high)
         return None if row is None else (row[0], row[1])
+
+
+def conditions(database: Database, wanted: Wanted, prefix: str, kind: str | None = None) -> tuple[str, list[Any]]:
+    """What is asked of a table with the columns of facets, as the end of a statement, and its values."""
+    where, values = "", []
+    for name, value in (
+        ("kind", kind),
+        ("line", wanted.line),
+        ("outcome", wanted.outcome),
+        ("language", wanted.language),
+        ("notice", wanted.notice),
+        ("version", wanted.version),
+    ):
+        if value is not None:
+            where += f" AND {prefix}{name} = ?"
+            values.append(value)
+    if wanted.purpose is not None:
+        rows = database.execute("SELECT DISTINCT purposes FROM facets LIMIT ?", (MAX_PURPOSES,))
+        found = [purposes for (purposes,) in rows if wanted.purpose in str(purposes).split()]
+        where += f" AND {prefix}purposes IN ({', '.join('?' * len(found))})" if found else " AND 1 = 0"
+        values += found
+    return where, values

@@ -9,9 +9,9 @@ from ivr_consent.store.database import Database
 from ivr_consent.store.due import EVENT, LASTING
 from ivr_consent.verifier import HASH_BYTES, Checkpoint, Event, NoteError, Tree, leaf, leaf_hash
 
-PINNED: Final = frozenset({"key_replaced", "restored"})
-"""Kinds of events that a verifier needs for as long as there is a log: where the chain of keys, or the time, has a
-break. The trunk ends before them."""
+PINNED: Final = frozenset({"key_replaced"})
+"""Kinds of events that a verifier needs for as long as there is a log: where the chain of keys has a break. The trunk
+ends before them."""
 
 STEP: Final = 500
 """Events that a transaction takes into the trunk, if there is a checkpoint there; else up to the next one."""

@@ -6,6 +6,7 @@ import base64
 import contextlib
 import hashlib
 import http.server
+import socket
 import socketserver
 import ssl
 import subprocess
@@ -193,6 +194,48 @@ def web(answer: Answer, tls: ssl.SSLContext | None = None) -> Iterator[int]:
         yield from _serving(server)
 
 
+@contextmanager
+def proxy(asked: list[str], status: int = 200) -> Iterator[int]:
+    """A web proxy that connects whoever says CONNECT, wherever to, with a server on this machine; its port."""
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        timeout = PATIENCE
+
+        def do_CONNECT(self) -> None:
+            asked.append(self.path)
+            self.send_response(status)
+            self.end_headers()
+            if status != 200:
+                return
+            with socket.create_connection((HOST, int(self.path.rpartition(":")[2])), timeout=PATIENCE) as there:
+                back = threading.Thread(target=_relay, args=(there, self.connection), daemon=True)
+                back.start()
+                _relay(self.connection, there)
+                back.join(PATIENCE)
+            self.close_connection = True
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    class Server(http.server.ThreadingHTTPServer):
+        daemon_threads = True
+        block_on_close = False
+
+        def handle_error(self, *_: object) -> None:
+            pass
+
+    with Server((HOST, 0), Handler) as server:
+        yield from _serving(server)
+
+
+def _relay(begin: socket.socket, end: socket.socket) -> None:
+    with contextlib.suppress(OSError):
+        while data := begin.recv(1 << 16):
+            end.sendall(data)
+    with contextlib.suppress(OSError):
+        end.shutdown(socket.SHUT_WR)
+
+
 @dataclass
 class Mailbox:
     """What a mail server has got, and how it behaves."""
@@ -207,6 +250,7 @@ class Mailbox:
     refuse: str = ""
     tls: ssl.SSLContext | None = None
     chatter: bytes = b""
+    silent_at_the_end: bool = False
 
 
 @contextmanager
@@ -265,6 +309,8 @@ def mail_server(box: Mailbox) -> Iterator[Mailbox]:
                     box.mails.append(body[:-3])
                     self.say(b"250 taken\r\n")
                 elif verb == "QUIT":
+                    if box.silent_at_the_end:
+                        continue
                     self.say(b"221 bye\r\n")
                     return
                 else:

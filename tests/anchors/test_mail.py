@@ -206,6 +206,13 @@ def _drip(over: threading.Event) -> Any:
     return write
 
 
+def test_it_does_not_let_go(box: Mailbox) -> None:
+    """It has taken the mail, and hangs then: no reason to send it once more."""
+    box.silent_at_the_end = True
+    assert anchor(box).publish(ONE, limit())
+    assert len(box.mails) == 1
+
+
 def test_nobody_listens(box: Mailbox) -> None:
     table = Table(to=TO, sender=SENDER, host=HOST, port=1, tls="none")
     with pytest.raises(AnchorError, match="Connection refused"):

@@ -22,7 +22,7 @@ from ivr_consent.anchors import timestamp as module
 from ivr_consent.anchors.place import MAX_PROOF, AnchorError, Limit
 from ivr_consent.anchors.timestamp import Judge, TimestampAnchor, TokenError, in_order, judge
 from ivr_consent.config_anchors import TimestampAnchor as Table
-from tests.anchors.support import HOST, LOG_ID, PATIENCE, Answer, Tsa, certificate, checkpoint, limit, reply, web
+from tests.anchors.support import HOST, LOG_ID, PATIENCE, Answer, Tsa, certificate, checkpoint, limit, proxy, reply, web
 from tests.tools import need
 
 ONE, TWO = checkpoint(1), checkpoint(2000)
@@ -352,6 +352,25 @@ def test_through_a_proxy(tsa: Tsa, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("http_proxy", "socks5://x:1")
         with pytest.raises(AnchorError, match="not of the form http://NAME:PORT"):
             there.publish(ONE, limit())
+
+
+def test_https_through_a_proxy(tsa: Tsa, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The proxy connects, and hears nothing of what is said."""
+    root = certificate(tmp_path, "authority")
+    server = certificate(tmp_path, "server", root, usage=ExtendedKeyUsageOID.SERVER_AUTH)
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    tls.load_cert_chain(server.pem, server.secret)
+    monkeypatch.setenv("SSL_CERT_FILE", str(root.pem))
+    asked: list[str] = []
+    with web(honest(tsa), tls) as port:
+        with proxy(asked) as through:
+            monkeypatch.setenv("https_proxy", f"http://{HOST}:{through}")
+            assert anchor(tsa, port, scheme="https", host="localhost").publish(ONE, limit())
+        assert asked == [f"localhost:{port}"]
+        with proxy(asked, 407) as through:
+            monkeypatch.setenv("https_proxy", f"http://{HOST}:{through}")
+            with pytest.raises(AnchorError, match="is behind a proxy that answered 407"):
+                anchor(tsa, port, scheme="https", host="localhost").publish(ONE, limit())
 
 
 # --- what is needed --------------------------------------------------------------------------------------------------

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from ivr_consent.cli.templates import unit
 from ivr_consent.config import load
 from ivr_consent.core.decision import Outcome
 from ivr_consent.store.ledger import Ledger
@@ -53,6 +54,8 @@ def test_a_site_whose_log_is_in_a_database(ready: Place, postgresql: PostgresqlS
     done = run(*ready.init())
     assert done.exit_code == 0, done.output
     assert (ready.log.parent / "pbx1.pub").exists()
+    assert "postgresql.service" not in (ready.etc / "ivr-consent.service").read_text()  # kept: it is the site's own
+    assert "After=network.target network-online.target postgresql.service\n" in unit(load(ready.config), "u", ["x"])
     for keys in ("1", "2"):
         assert run("--config", ready.config, "call", "support", "--keys", keys).exit_code == 0
     calls = asked(ready.config, "list")["calls"]

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from ivr_consent.core.steps import Logged
 from ivr_consent.store.ledger import Ledger
 from ivr_consent.store.place import place_of
 from ivr_consent.store.reader import LedgerReader, LoggedEvent
@@ -134,6 +135,15 @@ def test_a_log_that_cannot_be_written(site: SmallSite) -> None:
     assert again.exit_code == 0
     (event,) = events(site)
     assert (event.payload["version"], event.payload["by"]) == (1, "A")
+
+
+def test_a_disk_that_refuses(site: SmallSite, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The log can be opened, and takes nothing."""
+    monkeypatch.setattr(Ledger, "tell_now", lambda *_, **__: Logged(durable=False))
+    done = prompts(site, "publish", "sales")
+    assert done.exit_code == 5
+    assert "line sales: version 1 published" in done.stdout
+    assert "published, but not written into the log (sales): the log cannot be written" in done.stderr
 
 
 def test_a_log_that_is_none(site: SmallSite) -> None:

@@ -29,6 +29,9 @@ PAGE: Final = 4096
 
 ALWAYS: Final = -1
 
+DIE: Final = 4096
+"""Instead of an error: the process is killed just before the operation."""
+
 
 class Operation(IntFlag):
     """What a rule meets, and what stands in a trace: ``MARK`` was said by the process, ``FAILED`` was a flush."""
@@ -41,6 +44,12 @@ class Operation(IntFlag):
     CREATE = 32
     MARK = 64
     FAILED = 128
+
+
+CHANGE: Final = (
+    Operation.WRITE | Operation.FLUSH | Operation.TRUNCATE | Operation.RENAME | Operation.UNLINK | Operation.CREATE
+)
+"""Whatever may leave another state behind."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -25,6 +26,7 @@
 enum { WRITE = 1, FLUSH = 2, TRUNCATE = 4, RENAME = 8, UNLINK = 16, CREATE = 32, MARK = 64, FAILED = 128 };
 
 #define RULES 8
+#define DIE 4096 /* instead of an errno: the process is killed before the operation */
 
 struct rule {
     int32_t operations; /* which of the above; 0: no rule */
@@ -97,6 +99,8 @@ static int struck(int operation, const char *path)
             struct timespec wait = {rule->delay_ms / 1000, (rule->delay_ms % 1000) * 1000000L};
             nanosleep(&wait, NULL);
         }
+        if (rule->error == DIE)
+            kill(getpid(), SIGKILL);
         return rule->half ? -1 : rule->error;
     }
     return 0;

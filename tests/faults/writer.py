@@ -19,6 +19,7 @@ from ivr_consent.core.errors import LedgerError
 from ivr_consent.core.steps import Failed, Granted, Logged
 from ivr_consent.logs import configure_logging
 from ivr_consent.store import ledger as ledger_module
+from ivr_consent.store.backup import backup, restore
 from ivr_consent.store.ledger import Ledger, Written
 from ivr_consent.store.place import Place
 from tests.faults import disk
@@ -227,4 +228,36 @@ def _tell(link: socket.socket, call_id: str, outcome: str, sequence: int, trace:
         link.sendall(line.encode() + b"\n")  # less than a pipe takes at once: never half a line
 
 
-ROLES: Final[dict[str, Callable[..., None]]] = {"commands": commands, "load": load}
+def open_log(link: socket.socket, path: str, *, control: str) -> None:
+    """Open a log, bring it to the newest form, and close it."""
+    _prepare(path, control, "")
+    Ledger(Path(path)).close()
+    link.sendall(b'"done"\n')
+
+
+def restore_log(link: socket.socket, path: str, *, control: str, copy: str) -> None:
+    """Put a copy in the place of a log, accepting what is lost."""
+    _prepare(path, control, "")
+    restore(Place(Path(path)), Path(copy), accept_loss=True)
+    link.sendall(b'"done"\n')
+
+
+def backup_log(link: socket.socket, path: str, *, control: str, target: str) -> None:
+    """Copy a log to a disk that fails; what is said about it."""
+    configure_logging()
+    disk.attach(Path(control), Path(target).parent)
+    said = "done"
+    try:
+        backup(Place(Path(path)), Path(target))
+    except LedgerError as error:
+        said = str(error)
+    link.sendall(json.dumps(said).encode() + b"\n")
+
+
+ROLES: Final[dict[str, Callable[..., None]]] = {
+    "commands": commands,
+    "load": load,
+    "open": open_log,
+    "restore": restore_log,
+    "backup": backup_log,
+}

@@ -11,11 +11,11 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import select
 import signal
 import socket
 import subprocess
 import sys
-import time
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
@@ -27,7 +27,8 @@ class Child:
     """A forked process and the socket to it."""
 
     def __init__(self, pid: int, link: socket.socket) -> None:
-        self.pid, self.link = pid, link
+        self.link = link
+        self._process = os.pidfd_open(pid)  # not its number, which is another process's as soon as it is dead
         link.settimeout(WAIT_S)
         self._lines = link.makefile("r", encoding="utf-8")
 
@@ -50,23 +51,22 @@ class Child:
     def kill(self) -> None:
         """SIGKILL, and wait until it is dead."""
         with contextlib.suppress(ProcessLookupError):
-            os.kill(self.pid, signal.SIGKILL)
+            signal.pidfd_send_signal(self._process, signal.SIGKILL)
         self.dead()
 
     def dead(self) -> None:
         """Wait until it is dead: then its locks are gone."""
-        until = time.monotonic() + WAIT_S
-        with contextlib.suppress(ProcessLookupError):
-            while time.monotonic() < until:
-                os.kill(self.pid, 0)
-                time.sleep(0.001)
-            raise TimeoutError(f"process {self.pid} does not end")
+        if not select.select([self._process], [], [], WAIT_S)[0]:
+            raise TimeoutError("the process under test does not end")
 
     def close(self) -> None:
         """End it, however it is."""
-        self.kill()
-        self._lines.close()
-        self.link.close()
+        if self._process >= 0:
+            self.kill()
+            os.close(self._process)
+            self._process = -1
+            self._lines.close()
+            self.link.close()
 
 
 class Zygote:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import shutil
 import sqlite3
 import stat
 import threading
+from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
@@ -14,11 +17,14 @@ import pytest
 from ivr_consent import verifier
 from ivr_consent.core.errors import LedgerError, LedgerUnreadable
 from ivr_consent.core.steps import Granted
-from ivr_consent.store.backup import backup, restore
+from ivr_consent.store.backup import backup, look, restore
+from ivr_consent.store.erasure import Finder, forget
 from ivr_consent.store.ledger import Ledger
 from ivr_consent.store.place import Place
 from ivr_consent.store.reader import LedgerReader
 from ivr_consent.verifier import read_keys
+from tests.faults.disk import CHANGE, DIE, Disk, Fault, Operation, library
+from tests.faults.zygote import Zygote
 from tests.store.test_ledger import decision
 
 WAIT_S = 20.0
@@ -187,3 +193,162 @@ def test_what_is_no_copy(place: Place, tmp_path: Path) -> None:
         restore(place, tmp_path / "copy.db", accept_loss=True)
     assert len(calls(place)) == 3
     assert verified(place).ok
+
+
+def erased(place: Place) -> list[int]:
+    with closing(sqlite3.connect(place.path)) as connection:
+        return [row[0] for row in connection.execute("SELECT sequence FROM personal WHERE erased = 1 ORDER BY 1")]
+
+
+def test_what_was_erased_since_does_not_come_back(place: Place, tmp_path: Path) -> None:
+    """R24: the copy still has the caller; the log that it replaces says whom it has to forget."""
+    first, second = write(place, 2)
+    made = backup(place, tmp_path / "copy.db")
+    log = Ledger(place)
+    with Finder(place) as finder:
+        log.note_now(first, "support", "recording_missing", {"reason": "recorder_never_started"})
+        forget(log, finder.of_call(first), reason="erasure-request", by=None)
+    log.close()
+    gone = erased(place)
+    assert gone
+    done = restore(place, made.file, accept_loss=True)
+    assert done.erased == len(gone)
+    assert erased(place) == gone
+    assert verified(place).ok
+    with LedgerReader(place) as reader:
+        record = reader.call(first)
+        other = reader.call(second)
+    assert record is not None
+    assert record.decision.erased
+    assert other is not None
+    assert not other.decision.erased
+
+
+def test_nobody_may_be_writing(place: Place, tmp_path: Path) -> None:
+    """Also a call of the classic script, which no socket tells of."""
+    write(place, 2)
+    made = backup(place, tmp_path / "copy.db")
+    log = Ledger(place)
+    before = place.path.stat().st_ino
+    with pytest.raises(LedgerError, match="somebody writes"):
+        restore(place, made.file, accept_loss=True)
+    assert place.path.stat().st_ino == before
+    assert isinstance(log.decide_now(decision(), WAIT_S), Granted)
+    log.close()
+    restore(place, made.file, accept_loss=True)
+
+
+def test_a_copy_ends_with_a_checkpoint(place: Place, tmp_path: Path) -> None:
+    """What is in it is proven by the time it is carried away."""
+    write(place, 3, seal=False)
+    made = backup(place, tmp_path / "copy.db")
+    assert made.sealed == made.events == 4
+
+
+def test_a_machine_that_is_gone(place: Place, tmp_path: Path) -> None:
+    """Nothing is left but the copy: neither key nor mark, so nobody can tell what is lost, and that has to be said."""
+    made = write(place, 3)
+    copy = backup(place, tmp_path / "copy.db")
+    first_key = place.path.with_suffix(".pub").read_text()
+    new = Place(tmp_path / "new" / "decisions.db")
+    new.path.parent.mkdir()
+    with pytest.raises(LedgerError, match="nobody can tell: the key is gone"):
+        restore(new, copy.file, accept_loss=False)
+    assert list(new.path.parent.iterdir()) == []
+    restore(new, copy.file, accept_loss=True)
+    assert calls(new) == made
+    assert new.path.with_suffix(".pub").read_text().startswith(first_key)
+    write(new, 1)
+    assert verified(new).ok
+    check_kept(new)
+
+
+def check_kept(place: Place) -> None:
+    """Nothing but the log and what belongs to it lies there."""
+    names = {path.name for path in place.path.parent.iterdir()}
+    assert not {name for name in names if name.startswith(".")}
+    assert {"decisions.db", "decisions.key", "decisions.pub"} <= names
+
+
+def test_a_checkpoint_elsewhere_shows_more(place: Place, tmp_path: Path) -> None:
+    """The machine is gone, and a checkpoint that was published since the copy says how much is lost."""
+    write(place, 3)
+    copy = backup(place, tmp_path / "copy.db")
+    write(place, 4)
+    outside = verifier.outside_in(note_of(place.path).encode(), "kept elsewhere")
+    new = Place(tmp_path / "new" / "decisions.db")
+    new.path.parent.mkdir()
+    assert look(new, copy.file, outside).lost == 4
+    with pytest.raises(LedgerError, match="at least 4 events"):
+        restore(new, copy.file, accept_loss=False, outside=outside)
+
+
+def test_a_copy_of_a_log_without_a_chain(tmp_path: Path) -> None:
+    """Before an update: it is copied as it is, and not changed by that."""
+    place = Place(tmp_path / "decisions.db")
+    with closing(sqlite3.connect(place.path)) as connection:
+        connection.executescript(V1.read_text())
+    before = place.path.read_bytes()
+    made = backup(place, tmp_path / "copy.db")
+    assert made.events > 10
+    assert place.path.read_bytes() == before
+    assert not place.path.with_suffix(".key").exists()
+
+
+def test_a_disk_that_is_full(place: Place, tmp_path: Path, zygote: Zygote) -> None:
+    """No half copy stands anywhere."""
+    write(place, 3)
+    folder = tmp_path / "elsewhere"
+    folder.mkdir()
+    disk = Disk(tmp_path / "control")
+    disk.fail(Fault(Operation.WRITE, "", errno.ENOSPC, after=4))
+    child = zygote.fork("backup", path=str(place.path), control=str(disk.control), target=str(folder / "copy.db"))
+    assert "full disk" in child.answer()
+    child.close()
+    disk.close()
+    assert list(folder.iterdir()) == []
+
+
+@pytest.fixture(scope="module")
+def zygote(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Zygote]:
+    with Zygote(library(tmp_path_factory.mktemp("library"))) as server:
+        yield server
+
+
+def test_killed_in_the_middle_of_a_restore(tmp_path: Path, zygote: Zygote) -> None:
+    """At every change of a file and every flush: the log is as it was, or is refused until it is restored again; what
+    was there is kept; the second run finishes."""
+    place = Place(tmp_path / "live" / "decisions.db")
+    place.path.parent.mkdir()
+    made = write(place, 3)
+    copy = backup(place, tmp_path / "copy.db")
+    lost = write(place, 2)
+    shutil.copytree(place.path.parent, tmp_path / "before")
+    step, left = 0, True
+    while left:
+        shutil.rmtree(place.path.parent)
+        shutil.copytree(tmp_path / "before", place.path.parent)
+        disk = Disk(tmp_path / "control")
+        disk.fail(Fault(CHANGE, "", DIE, after=step))
+        child = zygote.fork("restore", path=str(place.path), control=str(disk.control), copy=str(copy.file))
+        with contextlib.suppress(EOFError):
+            left = child.answer() != "done"
+        child.close()
+        disk.close()
+        if left:
+            try:
+                Ledger(place).close()
+            except LedgerError as error:
+                assert "log restore" in str(error)  # noqa: PT017 - what stands there may be whole, too
+            else:
+                assert set(made) <= set(calls(place))
+            restore(place, copy.file, accept_loss=True)
+        kept = [Place(path, path) for path in place.path.parent.glob("decisions.db.replaced-*[0-9]")]
+        assert any(calls(one) == made + lost for one in kept)
+        assert calls(place) == made
+        assert verified(place).ok
+        step += 1 if step < 10 else 7
+    assert step > 30
+
+
+V1 = Path(__file__).parents[1] / "data" / "log-schema-1.sql"

@@ -253,7 +253,7 @@ def test_an_older_copy_is_not_gone_on_with(place: Place) -> None:
     mark = log.place.mark()
     mark.set(log._chain.log_id, 1000)
     mark.close()
-    with pytest.raises(LedgerError, match="at least 998 entries are lost"):
+    with pytest.raises(LedgerError, match="at least 998 events are lost"):
         Ledger(place)
 
 

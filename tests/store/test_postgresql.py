@@ -287,6 +287,68 @@ def test_an_empty_schema_that_was_made_for_us(
     assert check(place).tree.size == 1
 
 
+RIGHTS = """
+CREATE ROLE ROLE_owner NOLOGIN;
+REASSIGN OWNED BY ROLE TO ROLE_owner;
+GRANT USAGE ON SCHEMA {} TO ROLE;
+GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA {} TO ROLE;
+REVOKE UPDATE, DELETE, TRUNCATE ON {}.checkpoints FROM ROLE;
+REVOKE UPDATE, TRUNCATE ON {}.events, {}.pruned FROM ROLE;
+REVOKE INSERT, UPDATE, DELETE ON {}.ivr_consent_schema FROM ROLE;
+"""
+
+
+def test_a_role_that_can_only_add(postgresql_place: Place, postgresql: PostgresqlServer, database: str) -> None:
+    """R23: with the rights of the manual, whoever breaks into the switch adds to the chain, and changes nothing."""
+    address = postgresql_place.address()
+    role = f"role_{address.server}"
+    for statement in (f"CREATE ROLE {role} LOGIN", f"CREATE SCHEMA {{}} AUTHORIZATION {role}"):
+        postgresql.run(statement, database, address.schema)
+    place = replace(postgresql_place, url=postgresql.url(database, role))
+    Ledger(place).close()
+    manual = (Path(__file__).parents[2] / "docs/postgresql.md").read_text()
+    for statement in RIGHTS.strip().splitlines():
+        for_pbx1 = statement.replace("ROLE_owner", "ivr_consent_owner").replace(" ROLE;", " pbx1;")
+        assert for_pbx1.replace("BY ROLE", "BY pbx1").replace("{}", "ivr_consent_pbx1") in manual
+        words = statement.replace("ROLE_owner", f"{role}_owner").replace(" ROLE;", f" {role};")
+        postgresql.run(words.replace("BY ROLE", f"BY {role}"), database, address.schema)
+    log = Ledger(place)
+    assert isinstance(log.decide_now(decision(), WAIT_S), Granted)
+    assert log.decide_now(decision(Outcome.DECLINED), WAIT_S) == Logged()
+    assert log.seal() is not None
+    log.close()
+    evidence = check(place)
+    assert (evidence.tree.size, evidence.checkpoints) == (3, 3)
+    with psycopg.connect(place.url or "", autocommit=True) as connection:
+        for statement in (
+            "ALTER TABLE {}.events DISABLE TRIGGER ALL",
+            "DROP TRIGGER events_are_pruned_only ON {}.events",
+            "UPDATE {}.events SET outcome = 'granted'",
+            "TRUNCATE {}.events",
+            "UPDATE {}.pruned SET leaf = leaf",
+            "DELETE FROM {}.checkpoints",
+            "UPDATE {}.ivr_consent_schema SET version = 9",
+            "DROP SCHEMA {} CASCADE",
+        ):
+            with pytest.raises(psycopg.errors.InsufficientPrivilege):
+                connection.execute(statement.replace("{}", address.schema).encode())
+        with pytest.raises(psycopg.errors.RaiseException, match="append-only"):
+            connection.execute(f"DELETE FROM {address.schema}.events".encode())  # noqa: S608 - a name of ours
+
+
+def test_the_end_of_a_transaction_that_failed_is_no_commit(ledger: Ledger) -> None:
+    """The server answers such a COMMIT with ROLLBACK, and with no error."""
+    with closing(open_for_writing(ledger.place)) as database:
+        database.begin()
+        with pytest.raises(psycopg.errors.DivisionByZero):
+            _ = database.execute("DELETE FROM personal WHERE 1 / 0 = 1").rowcount
+        with pytest.raises(psycopg.Error):
+            database.commit()
+        database.rollback()
+        database.begin()
+        database.commit()
+
+
 def test_a_newer_log(ledger: Ledger, postgresql: PostgresqlServer, database: str) -> None:
     schema = ledger.place.address().schema
     postgresql.run("UPDATE {}.ivr_consent_schema SET version = version + 1", database, schema)
@@ -551,9 +613,9 @@ class Batched(Ledger):
         self.appended = False
         return super()._transaction(batch, seals)
 
-    def _append(self, ticket: Ticket, time: str) -> None:
+    def _append(self, batch: list[Ticket], time: str) -> None:
         self.appended = True
-        super()._append(ticket, time)
+        super()._append(batch, time)
 
     def together(self, submit: Callable[[], None], then: Callable[[], None]) -> None:
         """Submit several events for one transaction, and do something right before it begins."""

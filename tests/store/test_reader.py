@@ -16,8 +16,8 @@ import pytest
 from ivr_consent.core.decision import CallContext, Decision, Outcome
 from ivr_consent.core.errors import LedgerError, LedgerUnreadable
 from ivr_consent.store import events as events_module
-from ivr_consent.store import search
-from ivr_consent.store.chain import Entry
+from ivr_consent.store import facets, search
+from ivr_consent.store.chain import Chain, Entry, utc_text
 from ivr_consent.store.database import SqliteDatabase
 from ivr_consent.store.ledger import Ledger
 from ivr_consent.store.place import Place, open_for_writing
@@ -212,10 +212,42 @@ def test_what_followed_is_found_for_each_of_many_calls(written: Written) -> None
 
 
 def test_a_clock_that_was_set_back_too_often_costs_time_and_no_answer(
-    written: Written, monkeypatch: pytest.MonkeyPatch
+    sqlite_place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(search, "MAX_CLOCK_STEPS", 1)
-    test_every_filter_and_every_pair_finds_what_fits_and_nothing_else(written)
+    test_every_filter_and_every_pair_finds_what_fits_and_nothing_else(written_log(sqlite_place))
+
+
+@pytest.mark.parametrize("bits", [0, 2, 5])
+def test_newest_events_in_any_block(sqlite_place: Place, monkeypatch: pytest.MonkeyPatch, bits: int) -> None:
+    """Small blocks stand for a log of many thousand events; the same is written by many processes in turn."""
+    monkeypatch.setattr(facets, "BLOCK_BITS", bits)
+    monkeypatch.setattr(search, "BLOCK_BITS", bits)
+    monkeypatch.setattr(facets, "MAX_KNOWN", 3)
+    test_every_filter_and_every_pair_finds_what_fits_and_nothing_else(written_log(sqlite_place))
+
+
+def test_one_writer_goes_on_through_many_blocks(sqlite_place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of its transactions some are given up; the newest event of each facet is found after each."""
+    monkeypatch.setattr(facets, "BLOCK_BITS", 2)
+    monkeypatch.setattr(search, "BLOCK_BITS", 2)
+    rng = random.Random(6)  # noqa: S311 - the same each time
+    with closing(open_for_writing(sqlite_place)) as database, LedgerReader(sqlite_place) as reader:
+        chain = Chain(database)
+        newest: dict[str, int] = {}
+        for _ in range(200):
+            database.begin()
+            chain.load()
+            kinds = [rng.choice(("server_started", "server_stopped", "exported")) for _ in range(rng.randrange(4))]
+            added = {kind: chain.append(entry(kind, None, None, {}), utc_text(MIDNIGHT)) for kind in kinds}
+            chain.save()
+            if rng.random() < 0.3:
+                database.rollback()
+            else:
+                database.commit()
+                newest |= added
+            for kind, sequence in newest.items():
+                assert next(reader.events(Wanted(kind=kind))).sequence == sequence
 
 
 @pytest.mark.parametrize("values", [{"line": "a", "language": "da"}, {"line": "a", "language": "xx"}, {"agent": "bo"}])

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sqlite3
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -515,6 +518,50 @@ def test_calls_go_on_meanwhile(sqlite_ledger: Ledger, clock: Clock) -> None:
         thread.join(WAIT_S)
     assert len(waited) > 10
     assert sorted(waited)[len(waited) // 2] < 1.0
+
+
+EXPIRES: str = """
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from ivr_consent.config import Retention
+from ivr_consent.store import retention
+from ivr_consent.store.ledger import Ledger
+from ivr_consent.store.place import Place
+retention.FIRST_TAKEN = retention.MOST_TAKEN = 1
+ledger = Ledger(Place(Path(sys.argv[1]), checkpoint_events=10_000))
+terms = Retention(granted_days=300, refused_days=100, service_days=200)
+print("begins", flush=True)
+retention.expire(ledger, terms, now=datetime.fromisoformat(sys.argv[2]), run_s=600.0)
+ledger.close()
+print("done", flush=True)
+"""
+
+
+def test_a_run_that_is_killed_leaves_a_log_that_verifies(sqlite_place: Place, clock: Clock) -> None:
+    """At any moment: what is gone is named, what is not is whole, and the next run goes on."""
+    place = replace(sqlite_place, checkpoint_events=10_000)
+    ledger = Ledger(place, clock=clock)
+    for number in range(150):
+        call(ledger)
+        if number % 30 == 0:
+            ledger.seal()
+    ledger.seal()
+    ledger.close()
+    command = [sys.executable, "-c", EXPIRES, str(place.path), clock.days(301).isoformat()]
+    for pause in (0.0, 0.02, 0.05, 0.1, 0.3):
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, encoding="ascii") as process:
+            assert process.stdout is not None
+            assert process.stdout.readline() == "begins\n"
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(pause)
+            process.kill()
+        recomputed(place)
+        assert verified(place).ok
+    assert subprocess.run(command, check=True, capture_output=True, text=True, timeout=WAIT_S).stdout.endswith("done\n")
+    assert ask(place, "SELECT count(*) FROM decisions") == [(0,)]
+    recomputed(place)
+    assert verified(place).trunk > 0
 
 
 # --- keys ---------------------------------------------------------------------------------------------------------

@@ -54,12 +54,11 @@ def tail(
         raise typer.BadParameter("one object has an end; use --json-lines with --follow", param_hint="--json")
     wanted = filters.wanted(context, line=line, outcome=outcome, kind=kind)
     chosen = _places(context, server)
-    form = told.of_servers(told.EVENTS) if len(chosen) > 1 else told.EVENTS
+    named = server is None and chosen[0].url is not None
+    form = told.of_servers(told.EVENTS) if named else told.EVENTS
     with contextlib.ExitStack() as opened, paged(False, interrupted=0):
         followers = [
-            opened.enter_context(
-                contextlib.closing(_Follower(place, wanted, place.server if len(chosen) > 1 else None))
-            )
+            opened.enter_context(contextlib.closing(_Follower(place, wanted, place.server if named else None)))
             for place in chosen
         ]
         newest = _newest(followers, lines)
