@@ -11,7 +11,6 @@ own signatures). The rival in the same run reads every row and takes SHA-256 of 
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import subprocess
 import sys
@@ -68,7 +67,9 @@ def write(path: Path, events: int) -> Path:
                 following = Ed25519PrivateKey.generate()
                 named = PublicKey(name, following.public_key().public_bytes_raw())
                 text = Checkpoint(name, number, chain.tree.root(), utc_text(now), named).text()
-                signed = note(text, PublicKey(name, private.public_key().public_bytes_raw()), private.sign(text.encode()))
+                signed = note(
+                    text, PublicKey(name, private.public_key().public_bytes_raw()), private.sign(text.encode())
+                )
                 chain.save()
                 chain.seal(signed, utc_text(now), str(named))
                 private = following
@@ -83,7 +84,12 @@ def _entry(number: int) -> Entry:
     call = f"{number // 4 * 2654435761 % (1 << 128):032x}"
     kind = ("asked", "decision", "routed", "recording_ended")[number % 4]
     if kind != "decision":
-        details = {"route": "recorded", "channel": f"SIP/trunk-{number:08x}", "milliseconds": number % 600_000, "of": "x" * 50}
+        details = {
+            "route": "recorded",
+            "channel": f"SIP/trunk-{number:08x}",
+            "milliseconds": number % 600_000,
+            "of": "x" * 50,
+        }
         return Entry(kind, call, "support", None, canonical(details), None, None)
     outcome = OUTCOMES[number // 4 % len(OUTCOMES)]
     segments = [
@@ -111,7 +117,14 @@ def _entry(number: int) -> Entry:
         },
         "outcome": outcome,
         "reason": "yes_key",
-        "notice": {"id": "recording", "version": 3, "language": "en", "segments": segments, "times": 1, "complete": True},
+        "notice": {
+            "id": "recording",
+            "version": 3,
+            "language": "en",
+            "segments": segments,
+            "times": 1,
+            "complete": True,
+        },
         "answers": [{"purpose": "training", "question_sha256": "d" * 64, "key": "1", "after_ms": 900, "attempts": 1}],
         "retention_days": 30,
     }

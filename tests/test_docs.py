@@ -442,6 +442,7 @@ def texts() -> list[Path]:
 ALLOWED_HOSTS = re.compile(
     r"www\.apache\.org|www\.w3\.org|purl\.org|creativecommons\.org|matplotlib\.org"  # licence; in pictures
     r"|json-schema\.org"  # in the schemas that editors complete by
+    r"|w3id\.org|schema\.org|spdx\.org"  # names of the vocabularies that records are written in; nothing asks them
     r"|(?:[\w-]+\.)*(?:invalid|example|example\.(?:com|org|net))|127\.0\.0\.1|localhost"
 )
 MACHINE_PATHS = re.compile(r"/(?:work|root|Users|home/[a-z][\w-]*|opt/(?!ivr-consent|\.\.\.)[\w-]+)/")

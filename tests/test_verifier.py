@@ -1,4 +1,4 @@
-"""The verifier: published vectors, proofs, keys, checkpoints from outside, hostile files, and the stand-alone program."""
+"""The verifier: published vectors, proofs, keys, checkpoints from outside, hostile files, the stand-alone program."""
 
 from __future__ import annotations
 
@@ -320,7 +320,15 @@ def changed_proofs(proof: list[bytes]) -> list[list[bytes]]:
 def test_the_form_of_a_leaf() -> None:
     """As docs/evidence.md tells it; whoever changes this makes all logs that there are unreadable."""
     event = Event(
-        7, "2026-01-02T03:04:05.678+00:00", "decision", "ab" * 16, 'li"ne\n\u00e9', None, b"{}", b"\x01" * 32, b"\x02" * 32
+        7,
+        "2026-01-02T03:04:05.678+00:00",
+        "decision",
+        "ab" * 16,
+        'li"ne\n\u00e9',
+        None,
+        b"{}",
+        b"\x01" * 32,
+        b"\x02" * 32,
     )
     text = leaf(event)
     assert json.loads(text) == {
@@ -351,39 +359,46 @@ def test_a_commitment_is_an_hmac(salt: bytes, data: bytes) -> None:
 NOTES = {
     "PeterNeumann+c74f20a3+ARpc2QcUPDhMQegwxbzhKqiBfsVkmqq/LDE4izWy10TW": (
         "If you think cryptography is the answer to your problem,\nthen you don't know what your problem is.\n",
-        "\u2014 PeterNeumann x08go/ZJkuBS9UG/SffcvIAQxVBtiFupLLr8pAcElZInNIuGUgYN1FFYC2pZSNXgKvqfqdngotpRZb6KE6RyyBwJnAM=",
+        "PeterNeumann",
+        "x08go/ZJkuBS9UG/SffcvIAQxVBtiFupLLr8pAcElZInNIuGUgYN1FFYC2pZSNXgKvqfqdngotpRZb6KE6RyyBwJnAM=",
     ),
     "example.com/foo+530d903a+AekyeRrm56hApGFkyQR4ZCbV54Id2LKaANYcrnKv3U2k": (
         "This is an example message.\n",
-        "\u2014 example.com/foo Uw2QOkn8srV1yJGh2VYRlL1Tnagv1YEq6TfXppzi2ONncAlTgK7Ztg1ERYNZXsYjOBH3mFXmRKuwHjG1Yu72Iney"
-        "aQM=",
+        "example.com/foo",
+        "Uw2QOkn8srV1yJGh2VYRlL1Tnagv1YEq6TfXppzi2ONncAlTgK7Ztg1ERYNZXsYjOBH3mFXmRKuwHjG1Yu72IneyaQM=",
     ),
 }
 """Published signed notes, by the keys that signed them."""
 
 
+def published(key: str) -> tuple[str, str]:
+    """The text, and the line with its signature."""
+    text, name, signature = NOTES[key]
+    return text, f"\u2014 {name} {signature}"
+
+
 @pytest.mark.parametrize("key", NOTES)
 def test_published_signed_notes(key: str) -> None:
     """C2SP signed-note, as other programs make them."""
-    text, line = NOTES[key]
+    text, line = published(key)
     parsed = PublicKey.parse(key)
     assert str(parsed) == key
     assert opened(f"{text}\n{line}\n", parsed, genuine) == text
-    with pytest.raises(NoteError, match="not good"):
+    with pytest.raises(NoteError, match=r"not good"):
         opened(f"{text[:-2]}!\n\n{line}\n", parsed, genuine)
 
 
 def test_signatures_of_others_are_left_alone() -> None:
     """Witnesses may sign too."""
-    (key, (text, line)), (_, (_, other)) = NOTES.items()
-    parsed = PublicKey.parse(key)
+    (text, line), (_, other) = (published(key) for key in NOTES)
+    parsed = PublicKey.parse(next(iter(NOTES)))
     for lines in (f"{line}\n{other}\n", f"{other}\n{line}\n"):
         assert opened(f"{text}\n{lines}", parsed, genuine) == text
-    with pytest.raises(NoteError, match="signed by example.com/foo"):
+    with pytest.raises(NoteError, match=r"signed by example\.com/foo"):
         opened(f"{text}\n{other}\n", parsed, genuine)
 
 
-@pytest.mark.parametrize("at", range(0, 69, 4))
+@pytest.mark.parametrize("at", range(0, 68, 4))
 def test_a_public_key_with_a_changed_character_is_refused(at: int) -> None:
     key = next(iter(NOTES))
     with pytest.raises(NoteError):
@@ -517,7 +532,9 @@ def test_a_log_that_is_being_written(tmp_path: Path) -> None:
     log.close()
 
 
-@pytest.mark.parametrize("name", ["a b#c?d%41.db", "\u00e6\u00f8\u00e5 \u2028.db", "-log", "file:x?mode=rw", "new\nline.db"])
+@pytest.mark.parametrize(
+    "name", ["a b#c?d%41.db", "\u00e6\u00f8\u00e5 \u2028.db", "-log", "file:x?mode=rw", "new\nline.db"]
+)
 def test_odd_file_names(name: str, log: Made, tmp_path: Path) -> None:
     path = tmp_path / name
     shutil.copy(log.path, path)
@@ -801,7 +818,15 @@ def test_a_bundle_whose_end_is_missing(at: int, log: Made, tmp_path: Path) -> No
 def test_lines_that_are_none_of_a_bundle(log: Made, tmp_path: Path) -> None:
     path = tmp_path / "log.jsonl"
     lines = written(log, path)
-    odd = [b"\n", b"[]\n", b'{"event":7}\n', b'{"other":{}}\n', b"\xff\xfe\n", b"[" * 50_000 + b"\n", b"1" * 9000 + b"\n"]
+    odd = [
+        b"\n",
+        b"[]\n",
+        b'{"event":7}\n',
+        b'{"other":{}}\n',
+        b"\xff\xfe\n",
+        b"[" * 50_000 + b"\n",
+        b"1" * 9000 + b"\n",
+    ]
     path.write_bytes(b"".join([*lines[:10], *odd, *lines[10:]]))
     report = verify(path, [log.key], good=good)
     wrong = [finding for finding in report.findings if finding.level == "wrong"]
@@ -855,7 +880,8 @@ def alone(folder: Path, *words: str | Path, limit: int = 0) -> subprocess.Comple
         capture_output=True,
         text=True,
         timeout=WAIT_S,
-        preexec_fn=limited if limit else None,  # noqa: PLW1509 - no threads in this process
+        preexec_fn=limited if limit else None,
+        check=False,
     )
 
 

@@ -74,7 +74,9 @@ def _proxy(parts: SplitResult) -> tuple[str, int] | None:
         return None
     proxy = urlsplit(named if "://" in named else f"http://{named}")
     if proxy.scheme != "http" or not proxy.hostname or proxy.username is not None:
-        raise ValueError(f"the proxy of the environment is not of the form http://NAME:PORT, for {parts.scheme}")
+        raise ValueError(
+            f"the proxy of the environment is not of the form http://proxy.example:3128, for {parts.scheme}"
+        )
     return proxy.hostname, proxy.port or 3128
 
 

@@ -78,7 +78,11 @@ tls = false
 [log]
 # Every decision, with its evidence.
 path = {_toml(state / "decisions.db")}
-# The key that seals it; it changes by itself, so it is not to be copied. Its public half (.pub) is for whoever verifies.
+# Or one database for several switches: its address, whose log it is there, and a file with the password.
+# url = "postgresql://consent@db.example.org/consent"
+# server = "pbx1"
+# password_file = "postgresql.password"
+# The key that seals it; it changes by itself: do not copy it. Its public half (.pub) is for whoever verifies.
 # signing_key_file = {_toml(state / "decisions.key")}
 # A signed checkpoint after so many events, and after so many minutes in which there was one.
 # checkpoint_events = 1000

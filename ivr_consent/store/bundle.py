@@ -196,7 +196,7 @@ class _Writer:
     def _event(self, row: Sequence[Any], beside: Sequence[Any] | None, proof: list[str] | None = None) -> None:
         sequence, time, kind, call_id, line, outcome, payload, committed, previous = row
         event = {"sequence": sequence, "time": time, "kind": kind, "call": call_id, "line": line, "outcome": outcome}
-        event |= _data("payload", payload) | {"personal": _hex(committed), "previous": _hex(previous)}
+        event |= {**_data("payload", payload), "personal": _hex(committed), "previous": _hex(previous)}
         if beside is not None:
             event["beside"] = _beside(beside)
         if proof is not None:

@@ -72,9 +72,13 @@ _TEXTS: Final[dict[type, Callable[[Any], str]]] = {
 }
 
 
-def _table_of(record: type, left_out: Collection[str] = (), only: Collection[str] | None = None) -> Callable[[Any], str]:
+def _table_of(
+    record: type, left_out: Collection[str] = (), only: Collection[str] | None = None
+) -> Callable[[Any], str]:
     """What writes a record as a table, its names in order."""
-    names = sorted(one.name for one in fields(record) if one.name not in left_out and (only is None or one.name in only))
+    names = sorted(
+        one.name for one in fields(record) if one.name not in left_out and (only is None or one.name in only)
+    )
     form = "{" + ",".join(f'"{name}":%s' for name in names) + "}"
     if len(names) == 1:
         get = attrgetter(names[0])

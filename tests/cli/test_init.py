@@ -25,6 +25,7 @@ WRITTEN = {
     "etc/manager.secret",
     "etc/ivr-consent.service",
     "state/decisions.db",
+    "state/decisions.db-writers",
     "state/decisions.key",
     "state/decisions.pub",
     "asterisk/ivr-consent/manager_consent.conf",

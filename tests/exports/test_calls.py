@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from ivr_consent.core.decision import Outcome
-from ivr_consent.core.errors import ConsentError
+from ivr_consent.core.errors import ConsentError, LedgerError
 from ivr_consent.exports import calls as calls_module
 from ivr_consent.exports import sheet
 from ivr_consent.exports.calls import Calls, Selection
@@ -249,7 +249,7 @@ def test_a_payload_that_is_none_is_told(path: Path, payload: Any) -> None:
         {"notice": {"segments": [HOSTILE, {"id": HOSTILE, "complete": "yes", "times": 1.5}], "version": True}},
         {"answers": [None, {"purpose": 1, "key": {}, "after_ms": 10**300}], "purposes_granted": [None, HOSTILE]},
         {"route": {"deep": []}, "reason": HOSTILE, "retention_days": 10**15, "call": {"subject_ref": HOSTILE}},
-        {"retention_days": -5, "notice": {"id": "x" * 100_000}},
+        {"retention_days": -5, "notice": {"id": "x" * 50_000}},
         {},
     ],
 )
@@ -275,6 +275,31 @@ def test_a_huge_payload_is_not_read(path: Path) -> None:
         tracemalloc.stop()
     assert not calls[-1].readable
     assert peak < 16 << 20
+
+
+def test_what_followed_is_read_as_far_as_there_is_room(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(calls_module, "MAX_FOLLOWING", 150_000)
+    insert(path)
+    for _ in range(6):
+        insert(path, kind="recording_ended", payload=b'{"file":"' + b"x" * 50_000 + b'"}')
+    found = facts(path)[-1]
+    assert not found.readable
+    assert found.last_sequence == found.sequence + 6
+
+
+def test_a_text_that_is_too_long_is_told(path: Path) -> None:
+    """No reader takes it out of the file; nothing is left out without a word."""
+    insert(path, line="x" * (8 << 20))
+    with pytest.raises(LedgerError, match="log verify"):
+        facts(path)
+
+
+@pytest.mark.parametrize("statement", ["DELETE FROM log", "DROP TABLE log"])
+def test_a_log_that_does_not_say_where_it_ends(path: Path, statement: str) -> None:
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute(statement)
+    with pytest.raises(LedgerError):
+        facts(path)
 
 
 def test_a_call_without_end_is_cut(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

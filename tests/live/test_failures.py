@@ -17,6 +17,7 @@ from pathlib import Path
 
 import pytest
 
+from ivr_consent.core.steps import Logged
 from ivr_consent.pbx.asterisk.dialplan import render_include
 from ivr_consent.store import lifecycle
 from ivr_consent.store.ledger import Ledger
@@ -299,6 +300,11 @@ async def test_log_on_a_full_disk(own: Site, disk: Path) -> None:
     filler = disk / "filler"
     with contextlib.suppress(OSError):
         filler.write_bytes(bytes(2 << 20))
+    # What was written before has left room in the write-ahead log, in which a decision is as durable as anywhere.
+    spare = Ledger(disk / "decisions.db")
+    while await asyncio.to_thread(spare.note_now, "0" * 32, "support", "filler", {"text": "x" * 2000}) == Logged():
+        pass
+    await asyncio.to_thread(spare.close)
     async with own.call("support") as call:
         await call.window()
         await call.phone.press("1")

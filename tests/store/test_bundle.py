@@ -62,7 +62,9 @@ def test_a_part_has_one_calls_events_and_nothing_of_others(log: Made, tmp_path: 
     assert (report.form, report.present, report.sealed, report.trusted) == ("part", 3, 41, True)
 
 
-@pytest.mark.parametrize("part", [Part(first=8, last=41), Part(first=30, last=30), Part(last=9), Part(first=40, last=41)])
+@pytest.mark.parametrize(
+    "part", [Part(first=8, last=41), Part(first=30, last=30), Part(last=9), Part(first=40, last=41)]
+)
 def test_a_part_may_be_a_range(part: Part, log: Made, tmp_path: Path) -> None:
     report = verified(lines(log, part), log, tmp_path)
     assert report.ok, report.findings

@@ -65,7 +65,9 @@ def written(folder: Path, batches: Sequence[Sequence[Entry]], *, at_once: bool) 
         patch.setattr(secrets, "token_hex", lambda count: sure.randbytes(count).hex())
         patch.setattr(secrets, "token_bytes", sure.randbytes)
         patch.setattr("os.urandom", sure.randbytes)
-        database = open_for_writing(Place(path), clock=lambda: chain_module.datetime(2026, 1, 1, tzinfo=chain_module.UTC))
+        database = open_for_writing(
+            Place(path), clock=lambda: chain_module.datetime(2026, 1, 1, tzinfo=chain_module.UTC)
+        )
         chain = Chain(database)
         for number, batch in enumerate(batches):
             database.begin()
@@ -94,7 +96,9 @@ def test_at_once_or_one_after_the_other(tmp_path_factory: pytest.TempPathFactory
 def test_batches_of_every_size(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, count: int, most: int) -> None:
     """Across the borders of statements and of the kept nodes."""
     monkeypatch.setattr(batch_module, "MOST", most)
-    batch = [entry("decision", number, Outcome.GRANTED if number % 2 else Outcome.DECLINED, None) for number in range(count)]
+    batch = [
+        entry("decision", number, Outcome.GRANTED if number % 2 else Outcome.DECLINED, None) for number in range(count)
+    ]
     numbers, tables = written(tmp_path, [batch, batch[:3], [entry("asked", count + 1, None, None)]], at_once=True)
     assert numbers == [*range(2, count + 2), *[0] * min(3, count), count + 2]
     assert len(tables["nodes"]) == (count + 2) // 256

@@ -592,6 +592,7 @@ def test_the_log_is_for_its_owner_alone(path: Path) -> None:
         "decisions.db": 0o600,
         "decisions.db-wal": 0o600,
         "decisions.db-shm": 0o600,
+        "decisions.db-writers": 0o600,
         "decisions.key": 0o600,
         "decisions.key.mark": 0o600,
         "decisions.pub": 0o644,

@@ -84,7 +84,7 @@ def verifier_file(
 ) -> None:
     """Write the verifier as one file of Python, for somebody who has a log and nothing else of ours.
 
-    It needs Python 3.11 or later, and no package: python3 verify_ivr_consent.py decisions.db --key decisions.pub
+    It needs Python 3.11 or later, and no package. Run it with the log and --key decisions.pub.
     """
     from ivr_consent import verifier
 
