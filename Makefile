@@ -46,6 +46,7 @@ bench: setup ## measure speed and memory; results go to bench/results
 	$(BIN)/python -m bench.agi
 	$(BIN)/python -m bench.memory
 	$(BIN)/python -m bench.prompts
+	$(BIN)/python -m bench.ledger
 	$(BIN)/python -m bench.live
 
 .PHONY: lock
@@ -70,7 +71,8 @@ fetch:
 # System programs: installed where we may, else said how. A stamp older than this file is looked at again.
 $(VENV)/.tools: Makefile
 	@missing=(); \
-	for pair in espeak-ng:espeak-ng ffmpeg:ffmpeg openssl:openssl; do command -v "$${pair%%:*}" >/dev/null || missing+=("$${pair##*:}"); done; \
+	for pair in espeak-ng:espeak-ng ffmpeg:ffmpeg openssl:openssl cc:gcc; do command -v "$${pair%%:*}" >/dev/null || missing+=("$${pair##*:}"); done; \
+	[ -e /usr/include/stdio.h ] || missing+=(libc6-dev); \
 	if [ -z "$(PYTHON)" ]; then missing+=(python3 python3-venv); fi; \
 	if ! [ -x $(BIN)/python ] && [ -n "$(PYTHON)" ] && ! $(PYTHON) -c 'import ensurepip, venv' 2>/dev/null; then \
 		missing+=("$$($(PYTHON) -c 'import sys; print("python%d.%d-venv" % sys.version_info[:2])')"); fi; \

@@ -59,18 +59,9 @@ def template() -> Decision:
     notice = NoticeEvidence("support", 3, "en", digest, digest, segments, complete=True, times=1, language_by="first")
     answer = Answer("training", digest, "granted", "1", 1850, "manager", 1, 0)
     call = CallContext("", "support", "asterisk", "pbx-1700000000.42", "k1:" + digest, "22.1", digest)
+    purposes = ("training",)
     return Decision(
-        call,
-        Outcome.GRANTED,
-        "yes_key",
-        "recorded",
-        notice,
-        (answer,),
-        ("training",),
-        30,
-        0,
-        ("en",),
-        recording_id=None,
+        call, Outcome.GRANTED, "yes_key", "recorded", notice, (answer,), purposes, 30, 0, ("en",), recording_id=None
     )
 
 
@@ -274,9 +265,8 @@ def report(found: list[Variant], options: argparse.Namespace) -> None:
         value: float = rows[label][figure]["median"]
         return value
 
-    ours, raw = (
-        median(f"{name}, 128 waiting", "decisions_a_second") for name in ("ivr-consent", "raw SQLite, group commit")
-    )
+    ours = median("ivr-consent, 128 waiting", "decisions_a_second")
+    raw = median("raw SQLite, group commit, 128 waiting", "decisions_a_second")
     alone = median("ivr-consent, 1 waiting", "median_ms") - median("append and flush, alone", "median_ms")
     aims = {
         "share_of_raw_at_128": ours / raw,

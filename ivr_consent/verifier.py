@@ -1068,14 +1068,26 @@ class _Sqlite(Tables):
         if not self._lenient and "decode" in text:
             self._lenient = True
             self._connection.text_factory = _lenient
-        query = f"SELECT {self._columns} FROM events WHERE sequence > ? ORDER BY sequence"  # noqa: S608 - fixed names
         if "too big" in text:
-            for (sequence,) in self._connection.execute(
-                "SELECT sequence FROM events WHERE sequence > ? ORDER BY sequence LIMIT 1", (after,)
-            ):
-                yield (sequence, *(None,) * 8)
-                after = sequence
+            for row in self._one_by_one(after):
+                yield row
+                after = row[0]
+        query = f"SELECT {self._columns} FROM events WHERE sequence > ? ORDER BY sequence"  # noqa: S608 - fixed names
         yield from self._connection.execute(query, (after,))
+
+    def _one_by_one(self, after: int) -> Iterator[_Row]:
+        """Up to the row that is too large: its error may come with the row before it."""
+        execute = self._connection.execute
+        following = "SELECT sequence FROM events WHERE sequence > ? ORDER BY sequence LIMIT 1"
+        while (found := execute(following, (after,)).fetchone()) is not None:
+            after = found[0]
+            try:
+                yield execute(f"SELECT {self._columns} FROM events WHERE sequence = ?", found).fetchone()  # noqa: S608 - fixed names
+            except _SQLITE as error:
+                if "too big" not in str(error):
+                    raise
+                yield (after, *(None,) * 8)
+                return
 
     def beside_at(self, sequences: Sequence[int]) -> Iterable[_Row]:
         try:
@@ -1144,20 +1156,22 @@ class _Bundle:
         self._ended = False
         self._number = 0
         self._problems: deque[Finding] = deque()
+        self._pending: bytes | None = None
         try:
-            header = self._record(self._line())
+            self._begin()
         except Unreadable:
             self._file.close()
             raise
+
+    def _begin(self) -> None:
+        header = self._record(self._line())
         self._header = header.get("bundle") if header is not None else None
         if not isinstance(self._header, dict) or not isinstance(self._header.get("form"), str):
-            self._file.close()
             raise Unreadable("it is neither a database nor an evidence bundle of ivr-consent")
         self.newer = self._header["form"] != BUNDLE
         self.form = "part" if self._header.get("holds") == "part" else "bundle"
         self.has_personal = self._header.get("personal") is not False
         self._trunk = _Head("", 0)
-        self._pending: str | bytes | None = None
         if not self.newer and self.form == "bundle":
             line = self._line()
             record = self._record(line)
@@ -1225,7 +1239,6 @@ class _Bundle:
         if self._pending is not None:
             line, self._pending = self._pending, None
             self._number += 1
-            assert isinstance(line, bytes)
             return line
         return self._line()
 
@@ -1390,7 +1403,7 @@ MAX_SIGNATURES: Final = 32
 """Of one note: the log's own, and those of witnesses."""
 
 _SHAPE: Final = (
-    re.compile(rf"(?:.*[^!-~])?({NAME}/[0-9a-f]{{1,64}})"),
+    re.compile(rf"(?:.*[^A-Za-z0-9./_-])?({NAME}/[0-9a-f]{{1,64}})"),
     re.compile(r"(0|[1-9][0-9]{0,17})"),
     re.compile(r"([A-Za-z0-9+/]{43}=)"),
     re.compile(r"(time [0-9T:.+-]{10,40})"),

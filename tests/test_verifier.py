@@ -497,7 +497,7 @@ def test_events_from_before_the_chain(tmp_path: Path) -> None:
     """Their clock may have run backwards, and nothing said so then."""
     log = Writer(tmp_path / "decisions.db")
     log.call(1)
-    log.event("asked", {}, time="2025-01-01T00:00:00.000+00:00")
+    log.event("asked", {}, call="x", line="support", time="2025-01-01T00:00:00.000+00:00")
     log.event("log_migrated", {"schema": 1, "events": 5})
     log.seal()
     report = log.close().verify()
@@ -527,6 +527,7 @@ def test_a_log_that_is_being_written(tmp_path: Path) -> None:
     assert verify(log.path, [log.key], good=good).events == 4
     log.chain.save()
     log.database.commit()
+    log.database.begin()
     assert (tmp_path / "decisions.db-wal").stat().st_size
     assert verify(log.path, [log.key], good=good).events == 7
     log.close()

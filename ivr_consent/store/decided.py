@@ -72,17 +72,10 @@ _TEXTS: Final[dict[type, Callable[[Any], str]]] = {
 }
 
 
-def _table_of(
-    record: type, left_out: Collection[str] = (), only: Collection[str] | None = None
-) -> Callable[[Any], str]:
+def _table_of(record: type, left_out: Collection[str] = ()) -> Callable[[Any], str]:
     """What writes a record as a table, its names in order."""
-    names = sorted(
-        one.name for one in fields(record) if one.name not in left_out and (only is None or one.name in only)
-    )
+    names = sorted(one.name for one in fields(record) if one.name not in left_out)
     form = "{" + ",".join(f'"{name}":%s' for name in names) + "}"
-    if len(names) == 1:
-        get = attrgetter(names[0])
-        return lambda value: form % _text(get(value))
     values: Callable[[Any], tuple[Any, ...]] = attrgetter(*names)
     return lambda value: form % tuple(map(_text, values(value)))
 
@@ -109,7 +102,7 @@ _TEXTS[Answer] = _table_of(Answer)
 _TEXTS[CallContext] = _table_of(CallContext, left_out=OF_CALL)
 
 _public: Final = _table_of(Decision, left_out=OF_EVENT)
-_of_call: Final = _table_of(CallContext, only=OF_CALL)
+_of_call: Final = _table_of(CallContext, left_out={one.name for one in fields(CallContext)} - set(OF_CALL))
 _of_event: Final = tuple(sorted(one.name for one in fields(Decision) if one.name in OF_EVENT))
 
 

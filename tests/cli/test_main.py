@@ -38,6 +38,8 @@ def test_help_has_every_verb_and_every_exit_code() -> None:
         ("sweep",),
         ("log", "list"),
         ("log", "show"),
+        ("log", "stats"),
+        ("log", "tail"),
         ("prompts", "build"),
         ("prompts", "check"),
     ],

@@ -7,6 +7,7 @@ import secrets
 import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import closing
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,6 @@ from hypothesis import strategies as st
 
 from ivr_consent.core.decision import Outcome, canonical
 from ivr_consent.store import batch as batch_module
-from ivr_consent.store import chain as chain_module
 from ivr_consent.store.chain import Chain, DecisionIndex, Entry, prepared
 from ivr_consent.store.personal import Personal, split
 from ivr_consent.store.place import Place, open_for_writing
@@ -65,9 +65,7 @@ def written(folder: Path, batches: Sequence[Sequence[Entry]], *, at_once: bool) 
         patch.setattr(secrets, "token_hex", lambda count: sure.randbytes(count).hex())
         patch.setattr(secrets, "token_bytes", sure.randbytes)
         patch.setattr("os.urandom", sure.randbytes)
-        database = open_for_writing(
-            Place(path), clock=lambda: chain_module.datetime(2026, 1, 1, tzinfo=chain_module.UTC)
-        )
+        database = open_for_writing(Place(path), clock=lambda: datetime(2026, 1, 1, tzinfo=UTC))
         chain = Chain(database)
         for number, batch in enumerate(batches):
             database.begin()

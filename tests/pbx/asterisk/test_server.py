@@ -574,7 +574,7 @@ async def test_a_port_in_use_is_told_with_a_remedy(tmp_path: Path) -> None:
 class RefusingLedger(Ledger):
     """A disk that refuses from now on."""
 
-    def _append(self, ticket: Ticket, time: str) -> None:
+    def _append(self, batch: list[Ticket], time: str) -> None:
         raise sqlite3.OperationalError("disk I/O error")
 
 
