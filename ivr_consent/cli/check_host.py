@@ -189,7 +189,20 @@ def _log_in_a_database(settings: Settings) -> Finding:
     except ConsentError as error:
         return Finding(Area.LOG, "log", State.PROBLEM, *_split(error))
     last = f"the newest decision is of {newest.decision.time}" if newest is not None else "no decision yet"
-    return Finding(Area.LOG, "log", State.OK, f"the log {place.name} takes a commit; {last}")
+    found = f"the log {place.name} takes a commit; {last}"
+    if beyond_this_machine(settings.log.url or ""):
+        remedy = "add ?sslmode=verify-full to log.url, and the server's authority as sslrootcert"
+        return Finding(Area.LOG, "log", State.WARNING, f"{found}; whose server that is cannot be known", remedy)
+    return Finding(Area.LOG, "log", State.OK, found)
+
+
+def beyond_this_machine(url: str) -> bool:
+    """Whether the way to a database leaves this machine and its server need not prove who it is."""
+    parts = urlsplit(url)
+    query = dict(parse_qsl(parts.query))
+    hosts = [host.rpartition(":")[0] or host for host in parts.netloc.rpartition("@")[2].split(",") if host]
+    near = all(host.startswith("/") or host in ("localhost", "127.0.0.1", "[::1]") for host in hosts or [query.get("host", "/")])
+    return not near and query.get("sslmode") not in ("verify-full", "verify-ca")
 
 
 def _commit(path: Path) -> str:

@@ -62,7 +62,7 @@ def test_a_site_whose_log_is_in_a_database(ready: Place, postgresql: PostgresqlS
     assert [call["decision"]["outcome"] for call in calls] == ["declined", "granted"]
     assert not ready.log.exists()
     assert "SQLite" not in done.output
-    code, told = run_json("--config", ready.config, "check")
+    _, told = run_json("--config", ready.config, "check")
     (finding,) = [finding for finding in told["findings"] if finding["name"] == "log"]
     assert (finding["state"], "takes a commit" in finding["found"]) == ("ok", True)
     assert run("--config", ready.config, "log", "verify").exit_code == 0

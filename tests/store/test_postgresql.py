@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import queue
+import subprocess
 import sys
 import threading
 import time
@@ -28,8 +31,9 @@ from ivr_consent.store.postgresql import PostgresqlDatabase, numbered
 from ivr_consent.store.postgresql_reading import MAX_LINKS
 from ivr_consent.store.reader import LedgerReader
 from ivr_consent.testing.plans import call_context
+from ivr_consent.testing.rig import skip_or_fail
 from tests.faults.evidence import Evidence
-from tests.postgresql import PostgresqlServer
+from tests.postgresql import PostgresqlServer, unprivileged
 from tests.proxy import Fate, Proxy, Way
 from tests.store.chains import check, decision, evidence_of, kinds, rows
 
@@ -552,6 +556,57 @@ def test_a_server_that_is_gone_refuses_at_once(own_postgresql: PostgresqlServer,
     until(lambda: log.healthy)
     log.close()
     assert {call: outcome for call, (_, outcome) in check(place).decided.items()} == {refusal.call.call_id: "declined"}
+
+
+def test_a_standby_that_does_not_answer(own_postgresql: PostgresqlServer, tmp_path: Path, soon: None) -> None:
+    """A commit that waits for a standby is in doubt. PostgreSQL calls it done when it is made to stop waiting."""
+    place = Place(tmp_path / "pbx1.db", url=own_postgresql.url(), server="pbx1")
+    log = Ledger(place)
+    assert isinstance(log.decide_now(decision()), Granted)
+    own_postgresql.run("ALTER SYSTEM SET synchronous_standby_names = 'nobody'")
+    own_postgresql.run("SELECT pg_reload_conf()")
+    until(lambda: own_postgresql.run("SHOW synchronous_standby_names") == [("nobody",)])
+    made = decision()
+    assert log.decide_now(made) == Failed("log_too_slow")
+    own_postgresql.run("ALTER SYSTEM RESET synchronous_standby_names")
+    own_postgresql.run("SELECT pg_reload_conf()")
+    until(lambda: isinstance(log.decide_now(decision()), Granted))
+    log.close()
+    evidence = check(place)
+    assert evidence.later.get(made.call.call_id, []) == (["grant_void"] if made.call.call_id in evidence.decided else [])
+
+
+def test_the_disk_of_the_server_is_full(own_postgresql: PostgresqlServer, tmp_path: Path, soon: None) -> None:
+    """R6: a file system that is full, and has room again."""
+    folder = own_postgresql.directory / "small"
+    folder.mkdir()
+    command = ["mount", "-t", "tmpfs", "-o", "size=3m,mode=700", "tmpfs", str(folder)]
+    if subprocess.run(command, check=False, capture_output=True).returncode:
+        skip_or_fail("this machine does not let us mount a small file system: no really full disk")
+    user = unprivileged()
+    try:
+        if user is not None:
+            os.chown(folder, *user)
+        own_postgresql.run(f"CREATE TABLESPACE small LOCATION '{folder}'")
+        own_postgresql.run("CREATE DATABASE tight TABLESPACE pg_default")
+        own_postgresql.run("ALTER DATABASE tight SET default_tablespace = 'small'")
+        place = Place(tmp_path / "pbx1.db", url=own_postgresql.url("tight"), server="pbx1")
+        log = Ledger(place)
+        assert isinstance(log.decide_now(decision()), Granted)
+        filler = folder / "filler"
+        with filler.open("wb", buffering=0) as file, contextlib.suppress(OSError):
+            while file.write(bytes(4096)):
+                pass
+        until(lambda: log.decide_now(decision()) == Failed("log_not_written"))  # room in what the tables have already
+        owed = decision(Outcome.DECLINED)
+        assert log.decide_now(owed) == Logged(durable=False)
+        filler.unlink()
+        until(lambda: isinstance(log.decide_now(decision()), Granted))
+        log.close()
+        assert check(place).decided[owed.call.call_id][1] == "declined"
+    finally:
+        own_postgresql.stop()
+        subprocess.run(["umount", "-l", str(folder)], check=False, capture_output=True)
 
 
 def test_a_frozen_writer_elsewhere_is_waited_for_no_longer_than_said(
