@@ -10,6 +10,7 @@ import stat
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from urllib.parse import parse_qsl, urlsplit
 from typing import Final
 
 from ivr_consent.audio.speech import CommandError, run_bounded
