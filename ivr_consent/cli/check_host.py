@@ -10,8 +10,8 @@ import stat
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from urllib.parse import parse_qsl, urlsplit
 from typing import Final
+from urllib.parse import parse_qsl, urlsplit
 
 from ivr_consent.audio.speech import CommandError, run_bounded
 from ivr_consent.cli.findings import Area, Finding, State
@@ -20,6 +20,7 @@ from ivr_consent.config import Settings
 from ivr_consent.core.errors import ConfigurationError, ConsentError
 from ivr_consent.pseudonyms import period_name, read_pseudonyms
 from ivr_consent.site import line_states
+from ivr_consent.store.address import proves_itself
 from ivr_consent.store.database import BUSY_TIMEOUT_S
 from ivr_consent.store.place import open_for_writing, place_of
 from ivr_consent.store.reader import LedgerReader
@@ -191,19 +192,10 @@ def _log_in_a_database(settings: Settings) -> Finding:
         return Finding(Area.LOG, "log", State.PROBLEM, *_split(error))
     last = f"the newest decision is of {newest.decision.time}" if newest is not None else "no decision yet"
     found = f"the log {place.name} takes a commit; {last}"
-    if beyond_this_machine(settings.log.url or ""):
+    if not proves_itself(place.address().url):
         remedy = "add ?sslmode=verify-full to log.url, and the server's authority as sslrootcert"
         return Finding(Area.LOG, "log", State.WARNING, f"{found}; whose server that is cannot be known", remedy)
     return Finding(Area.LOG, "log", State.OK, found)
-
-
-def beyond_this_machine(url: str) -> bool:
-    """Whether the way to a database leaves this machine and its server need not prove who it is."""
-    parts = urlsplit(url)
-    query = dict(parse_qsl(parts.query))
-    hosts = [host.rpartition(":")[0] or host for host in parts.netloc.rpartition("@")[2].split(",") if host]
-    near = all(host.startswith("/") or host in ("localhost", "127.0.0.1", "[::1]") for host in hosts or [query.get("host", "/")])
-    return not near and query.get("sslmode") not in ("verify-full", "verify-ca")
 
 
 def _commit(path: Path) -> str:

@@ -24,7 +24,6 @@ from ivr_consent.core.errors import LedgerError, LedgerUnreadable
 from ivr_consent.core.steps import Failed, Granted, Logged
 from ivr_consent.store import ledger as ledger_module
 from ivr_consent.store import postgresql_link
-from ivr_consent.store.address import shown
 from ivr_consent.store.ledger import Ledger, Ticket, Written
 from ivr_consent.store.place import Place, open_for_reading, open_for_writing
 from ivr_consent.store.postgresql import PostgresqlDatabase, numbered
@@ -470,21 +469,6 @@ def _try(place: Place) -> str | None:
     return None
 
 
-@pytest.mark.parametrize(
-    ("url", "said"),
-    [
-        ("postgresql://u@h/d?sslmode=verify-full", "postgresql://u@h/d"),
-        ("postgresql://u:secret@h:5433,h2/d", "postgresql://u@h:5433,h2/d"),
-        ("postgresql://u@/d?host=/run/pg&password=secret", "postgresql://u@/d?host=/run/pg"),
-        ("postgresql://u:se/cret@h/d", "postgresql://..."),
-        ("postgresql://[u:secret@h/d", "postgresql://..."),
-        ("postgresql://u@h/d\x1b[31m", "postgresql://u@h/d?[31m"),
-    ],
-)
-def test_a_url_is_shown_without_what_is_nobodys_business(url: str, said: str) -> None:
-    assert shown(url) == said
-
-
 def test_a_url_that_is_none(tmp_path: Path) -> None:
     message = refused(Place(tmp_path / "pbx1.db", url=f"postgresql://u@h/d?sslmood={SECRET}", server="pbx1"))
     assert "not a URL that PostgreSQL understands" in message
@@ -573,7 +557,9 @@ def test_a_standby_that_does_not_answer(own_postgresql: PostgresqlServer, tmp_pa
     until(lambda: isinstance(log.decide_now(decision()), Granted))
     log.close()
     evidence = check(place)
-    assert evidence.later.get(made.call.call_id, []) == (["grant_void"] if made.call.call_id in evidence.decided else [])
+    assert evidence.later.get(made.call.call_id, []) == (
+        ["grant_void"] if made.call.call_id in evidence.decided else []
+    )
 
 
 def test_the_disk_of_the_server_is_full(own_postgresql: PostgresqlServer, tmp_path: Path, soon: None) -> None:
