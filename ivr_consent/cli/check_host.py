@@ -11,7 +11,6 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Final
-from urllib.parse import parse_qsl, urlsplit
 
 from ivr_consent.audio.speech import CommandError, run_bounded
 from ivr_consent.cli.findings import Area, Finding, State

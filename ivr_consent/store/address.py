@@ -6,11 +6,12 @@ No URL holds a password, and no message of ours shows a URL as it was written.
 from __future__ import annotations
 
 import hashlib
+import re
 import socket
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import parse_qsl, unquote, urlsplit
 
 SCHEMA_PREFIX: Final = "ivr_consent_"
 """A chain's schema in the database is this and the name of its server."""
@@ -54,6 +55,20 @@ def shown(url: str) -> str:
         return "postgresql://..."
     text = f"postgresql://{who.partition(':')[0]}{at}{where}{parts.path}" + (f"?host={host}" if host else "")
     return "".join(character if character.isprintable() else "?" for character in text)
+
+
+def proves_itself(url: str) -> bool:
+    """Whether the database's server is on this machine, or has to prove by its certificate that it is the one."""
+    parts = urlsplit(url)
+    query = dict(parse_qsl(parts.query))
+    named = [unquote(host) for host in parts.netloc.rpartition("@")[2].split(",") if host] or [query.get("host", "/")]
+    hosts = [_PORT.sub("", host) for host in named]
+    return all(host.startswith("/") or host in _HERE for host in hosts) or query.get("sslmode") in _PROVEN
+
+
+_PORT: Final = re.compile(r":[0-9]*$")
+_HERE: Final = frozenset({"localhost", "127.0.0.1", "[::1]"})
+_PROVEN: Final = frozenset({"verify-ca", "verify-full"})
 
 
 def _whereabouts(key: Path) -> str:
