@@ -79,6 +79,8 @@ class Writer:
         """Append one event; its sequence."""
         public, personal = split(details)
         entry = Entry(kind, call, line, outcome, canonical(public), personal, None)
+        if time is not None and time < self.chain.last_time:
+            self.chain.last_time = time  # as the ledger does where the clock was set back
         return self.chain.append(entry, time or self.time())
 
     def call(self, number: int, outcome: str = "granted") -> tuple[int, int]:

@@ -23,6 +23,7 @@ from ivr_consent.anchors.place import Limit
 from ivr_consent.core.errors import LedgerError
 from ivr_consent.service import Service
 from ivr_consent.store.anchored import reading
+from ivr_consent.store.ledger import Ledger
 from ivr_consent.store.place import place_of
 from ivr_consent.store.reader import LedgerReader, LoggedEvent
 from ivr_consent.testing.fake_asterisk import FakeAsterisk
@@ -173,12 +174,13 @@ async def test_a_log_that_cannot_be_read_keeps_nobody_from_the_service(
     async with running(site):
         pass
     monkeypatch.setattr(service_module, "reading", broken)
+    monkeypatch.setattr(Ledger, "reader", broken)
     with structlog.testing.capture_logs() as logs:
         async with running(site):
             pass
     assert [entry["problem"] for entry in logs if entry["event"] == "log_not_read"] == [
         "the disk does not answer; see it"
-    ]
+    ] * 2
     assert kinds(site)[3:] == ["server_started", "configuration_published", "server_stopped"]
     assert shown(site)[-1] == len(events(site)), [event.kind for event in events(site)]
 

@@ -225,14 +225,14 @@ class Chain:
             number = facets.number(facet, sequence)
             facets.add(number, sequence)
             events.append((sequence, time, kind, call_id, line, outcome, payload, committed, previous))
-            if personal is not None:
-                found = self._of_agent(call_id, number) if personal.agent is not None else _OF_NOBODY
-                self._rows.of("personal").append((sequence, salt, *personal, *found, 0))
             if index is not None:
                 facets.count(facet, time)
                 self._decided(sequence, time, one.entry, index, number)
             else:
                 self._followed(sequence, time, one.entry)
+            if personal is not None:  # after the decision: its own agent is found by it
+                found = self._of_agent(call_id, number) if personal.agent is not None else _OF_NOBODY
+                self._rows.of("personal").append((sequence, salt, *personal, *found, 0))
             previous = leaf_hash(leaf_at(head, sequence, time, previous))
             hashes.append(previous)
             sequences.append(sequence)

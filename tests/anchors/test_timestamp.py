@@ -350,7 +350,7 @@ def test_through_a_proxy(tsa: Tsa, monkeypatch: pytest.MonkeyPatch) -> None:
             there.publish(ONE, limit())
         monkeypatch.delenv("no_proxy")
         monkeypatch.setenv("http_proxy", "socks5://x:1")
-        with pytest.raises(AnchorError, match=r"not of the form http://proxy\.example:3128"):
+        with pytest.raises(AnchorError, match="not of the form"):
             there.publish(ONE, limit())
 
 
