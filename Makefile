@@ -47,6 +47,10 @@ bench: setup ## measure speed and memory; results go to bench/results
 	$(BIN)/python -m bench.memory
 	$(BIN)/python -m bench.prompts
 	$(BIN)/python -m bench.ledger
+	$(BIN)/python -m bench.audit
+	$(BIN)/python -m bench.verify
+	$(BIN)/python -m bench.questions --events 1000000
+	$(BIN)/python -m bench.guard
 	$(BIN)/python -m bench.live
 
 .PHONY: lock

@@ -70,6 +70,9 @@ CODECS = {
 """By Asterisk's name of a codec: the sound formats that its prompts are translated from with the least loss, beyond
 the standard ones."""
 
+FEATURE_CODE = r"^[*#][0-9*#]{1,6}$"
+"""A code in the middle of a call: it begins with a key that nobody presses in passing."""
+
 CONSENT_KEYS = "123456789*"
 """Keys a line may use. Not "0" (asks for the operator on many sites) and not "#" (ends input): see R5."""
 
@@ -240,6 +243,9 @@ class Line(_Table):
     """Keys of the menu that follows the call to ivr-consent; none of them should be a key of the line."""
     codecs: list[str] = []
     """Codecs that callers come with: prompts are also built in the formats that these need."""
+    agents: Annotated[list[Annotated[str, Field(min_length=1, max_length=200)]], Field(max_length=200)] = []
+    """The agents' devices, as "PJSIP/agent-*": who else comes into the call is not recorded. Without it, agents are
+    whoever the call is connected to first."""
     recorded: str | None = None
     """Where granted goes, as "context,extension,priority"; give both destinations or neither."""
     unrecorded: str | None = None
@@ -471,6 +477,82 @@ class Recordings(_Table):
     """A directory of its own, named with letters, digits and _ . - /."""
 
 
+class Exemption(_Table):
+    """A recording that the guard lets be, though nobody was asked for consent. Patterns are those of a shell (* and ?).
+
+    A channel that fits all that is given is exempt.
+    """
+
+    context: str | None = Field(None, min_length=1, max_length=79)
+    """The dialplan context that the channel is in."""
+    channel: str | None = Field(None, min_length=1, max_length=200)
+    """The channel's name: "PJSIP/dispatch-*"; of a conference's recording "CBRec/NAME"."""
+    line: str | None = Field(None, min_length=1, max_length=40)
+    """The line that the call came through."""
+    application: str | None = Field(None, min_length=1, max_length=40)
+    """How it records, in small letters: "mixmonitor", "monitor", "confbridge", "voicemail", "record", "agi"."""
+    basis: str = Field(min_length=3, max_length=200)
+    """The legal basis: "GDPR 6(1)(c), financial markets act § 12"."""
+    reason: str = Field(min_length=3, max_length=500)
+    """Why, in words that a regulator reads."""
+
+    @model_validator(mode="after")
+    def _something(self) -> Self:
+        if self.context is None and self.channel is None and self.line is None and self.application is None:
+            raise ValueError("exempts everything; give context, channel, line or application")
+        return self
+
+
+class Guard(_Table):
+    """Watches the switch through the manager connection: nothing records but what a caller consented to."""
+
+    mode: Literal["enforce", "watch", "off"] = "enforce"
+    """enforce: a recording without consent is stopped; watch: it is told of alone; off: nobody looks."""
+    required: bool = False
+    """While the guard cannot see what records, callers are not asked and go unrecorded."""
+    when_blind: Literal["keep", "stop"] = "keep"
+    """Recordings under way while the guard cannot see: kept, or stopped and destroyed; of use with required."""
+    files: Literal["quarantine", "destroy", "leave"] = "quarantine"
+    """What is done with the file of a recording that was stopped."""
+    quarantine: Path = Field(Path("quarantine"), strict=False)
+    """Where such files are moved to."""
+    spool: Annotated[list[str], Field(min_length=1, max_length=20)] = ["/var/spool/asterisk"]
+    """Where Asterisk writes recordings, its own spool directory first; no file elsewhere is touched."""
+    round_seconds: int = Field(10, ge=1, le=600)
+    """How often all channels are asked, beside what the switch tells of itself."""
+    command: list[str] | None = Field(None, min_length=1, max_length=40)
+    """A program that is told of each incident, as JSON on its standard input."""
+    exemptions: Annotated[list[Exemption], Field(max_length=100)] = []
+    """Recordings that are let be."""
+
+    @model_validator(mode="after")
+    def _blind(self) -> Self:
+        if self.when_blind == "stop" and not self.required:
+            raise ValueError('when_blind is "stop" and required is false; set required = true, or remove when_blind')
+        if self.required and self.mode == "off":
+            raise ValueError('required is true and mode is "off"; set mode = "enforce", or remove required')
+        return self
+
+
+class Features(_Table):
+    """Codes that are pressed in the middle of a call. Without this table there are none, and no notice speaks of one.
+
+    Asterisk has to know them: features_consent.conf, which ivr-consent dialplan writes.
+    """
+
+    withdraw: str = Field("*9", pattern=FEATURE_CODE)
+    """Consent is withdrawn, by the caller or the agent: the recorder is stopped, and the recording erased."""
+    consent: str | None = Field(None, pattern=FEATURE_CODE)
+    """A caller who is not recorded is asked; without it, there is no such code."""
+
+    @model_validator(mode="after")
+    def _apart(self) -> Self:
+        one, other = self.withdraw, self.consent
+        if other is not None and (one.startswith(other) or other.startswith(one)):
+            raise ValueError("one code begins with the other; give each its own keys, as *9 and *8")
+        return self
+
+
 class Exports(_Table):
     """What exports of the log need and no notice says."""
 
@@ -534,6 +616,10 @@ class Settings(_Table):
     """Where decisions are written."""
     recordings: Recordings = Recordings()
     """Where recordings are written."""
+    features: Features | None = None
+    """Codes for the middle of a call; without the table there are none."""
+    guard: Guard = Guard()
+    """What watches that nothing else records."""
     prompts: Prompts = Prompts()
     """Notice texts and audio."""
     exports: Exports = Exports()
@@ -577,6 +663,7 @@ class Settings(_Table):
             "key_repeat": keys.repeat,
             "key_long": keys.long,
             "key_language": keys.language,
+            "code_withdraw": "" if self.features is None else self.features.withdraw,
         }
 
     def path(self, value: Path) -> Path:

@@ -219,6 +219,9 @@ def disagreements(settings: Settings, name: str, line: Line, manifest: Manifest)
         for fact, value in spoken.facts.items():
             if fact == "retention_days" or fact.startswith("key_"):
                 continue  # compared above, once for all languages
+            if fact.startswith("code_"):
+                compare(f"features.{fact.removeprefix('code_')}", facts.get(fact, ""), value)
+                continue
             compare(f"facts.{spoken.language}.{fact}", facts.get(fact, ""), value)
     return tuple(problems)
 

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Verify a log of ivr-consent: one file, the standard library and nothing else.
 
-Whoever checks a log needs the log, the public key that was published when it began, and this file (Python 3.10 or
+Whoever checks a log needs the log, the public key that was published when it began, and this file (Python 3.11 or
 later):
 
     python3 verifier.py decisions.db --key decisions.pub
@@ -36,6 +36,7 @@ import unicodedata
 import zlib
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from datetime import datetime
 from json.encoder import encode_basestring
 from pathlib import Path
 from typing import Any, Final, NamedTuple, Protocol
@@ -592,7 +593,10 @@ OPEN: Final = "open"
 NOTICE: Final = "notice"
 
 MEANING: Final[Mapping[str, tuple[str, str]]] = {
-    "event_changed": (WRONG, "What stands there is not what was written: it proves nothing. All other events do."),
+    "event_changed": (
+        WRONG,
+        "What stands there is not what was written: it proves nothing. It touches no other event.",
+    ),
     "event_removed": (WRONG, "Something that happened is kept back."),
     "events_swapped": (WRONG, "They happened in another order, or at another time, than the log now says."),
     "event_duplicated": (WRONG, "The copy never happened."),
@@ -664,6 +668,11 @@ MEANING: Final[Mapping[str, tuple[str, str]]] = {
     "nothing_sealed": (
         OPEN,
         "No signature vouches for any event. Only their chain was checked: who can write can make it.",
+    ),
+    "seal_overdue": (
+        OPEN,
+        "Either the service could not seal, or checkpoints were taken out of the log and these events made anew: a "
+        "checkpoint from outside decides.",
     ),
     "newer_version": (OPEN, "Get the verifier of that version. What is told here was verified as far as it is known."),
     "not_compared": (OPEN, "Nothing speaks against them, and nothing was proven by them."),
@@ -1553,6 +1562,9 @@ FAR: Final = 20_000
 BUDGET: Final = 9_000_000
 """Hashes that are tried to explain what does not fit, a third of what is left for each stretch: a minute, not hours."""
 
+DEPTH: Final = 100
+"""Changes in one stretch that are explained together."""
+
 LEAST_BUDGET: Final = 40_000
 """For each stretch when that is spent."""
 
@@ -1637,7 +1649,7 @@ class _Puzzle:
         self._stop = stop
         self._strict = True
         self._budget, self.spent = budget, 0
-        self._left = 0
+        self._left = self._depth = 0
         self._far = True
         self._leaves: list[bytes | None] = []
         self._origins: list[int] = []
@@ -1734,12 +1746,25 @@ class _Puzzle:
             self._push(hashed, origin)
         if change is not None:
             self._changes.append(change)
-        if self._walk(at, size, last, shift):
+        if self._deeper(at, size, last, shift):
             return True
         del self._leaves[leaves:], self._origins[origins:], self._changes[changes:]
         self._leaves += undone[0]
         self._origins += undone[1]
         return False
+
+    def _deeper(self, at: int, size: int, last: bytes, shift: int) -> bool:
+        if self._depth >= DEPTH:
+            if self._strict:
+                self._left = -1
+                return False
+            self._answer = self._found(at, size, last, shift, proven=False)  # so far; the rest is another stretch
+            return True
+        self._depth += 1
+        try:
+            return self._walk(at, size, last, shift)
+        finally:
+            self._depth -= 1
 
     def _pruned(self, at: int, size: int, last: bytes, shift: int) -> bool:
         item = self.items[at]
@@ -2225,6 +2250,8 @@ class _Findings:
         """Take back what another finding explains."""
         if code in self._found:
             self._found[code] = [finding for finding in self._found[code] if not unneeded(finding)]
+            if not self._found[code]:
+                self.left_off.pop(code, None)
 
     def all(self) -> tuple[Finding, ...]:
         """What is wrong first, then what is open, then notices; each by its place."""
@@ -2277,6 +2304,7 @@ class _Verification:
         self.migrated = 0
         self.created: tuple[int, str] | None = None
         self.front: list[tuple[_Row, _Signed, int]] = []
+        self.waiting: _Claim | None = None
         self.due = 0
         self.personal_due = 0
         self.moved = self.any_pruned = False
@@ -2318,7 +2346,7 @@ class _Verification:
         self.replacing: list[tuple[int, PublicKey]] = []
         self.strangers: list[tuple[int, int, frozenset[bytes]]] = []
         self.previous_note = ""
-        self.checkpoints = self.newest = self.newest_size = 0
+        self.checkpoints = self.newest_size = self.largest_step = 0
         self.newest_time = ""
         self.sealed, self.sealed_time, self.root = 0, "", b""
 
@@ -2372,6 +2400,7 @@ class _Verification:
             if not self.present:
                 raise
             damage = str(error) if isinstance(error, Unreadable) else _sqlite_problem(error)
+            self._tell_changes()
             return f"after event {self.size} {damage}"
         self._finish()
         return ""
@@ -2381,7 +2410,7 @@ class _Verification:
         self._refresh()
         sha256, quoted, matters, kept = hashlib.sha256, encode_basestring, _MATTERS, self.kept
         size, last, shift, due, last_time = self.size, self.last, self.shift, self.due, self.last_time
-        sequence = self.at
+        sequence, personal_due = self.at, self.personal_due
         before = last.hex()
         middles: dict[tuple[Any, ...], str] = {}  # the few combinations that there are
         trouble: _Row | None = None
@@ -2416,8 +2445,8 @@ class _Verification:
                 last = sha256(b"\x00" + text).digest()
                 before = last.hex()
                 kept.append((sequence, previous, text, last))
-                if committed is not None or sequence >= self.personal_due:
-                    self._beside(sequence, size, committed)
+                if committed is not None or sequence >= personal_due:
+                    personal_due = self._beside(sequence, size, committed)
                 if time < last_time:
                     self._clock(size, time, last_time, kind, payload)
                 if kind in matters:
@@ -2553,9 +2582,16 @@ class _Verification:
             except NoteError:
                 self.key = None
 
-    def _beside(self, sequence: int, size: int, committed: Any) -> None:
-        """The personal data of an event."""
+    def _beside(self, sequence: int, size: int, committed: Any) -> int:
+        """The personal data of an event; the sequence of the next ones."""
         waiting = self.source.beside
+        row = waiting.peek()
+        if row is not None and row[0] == sequence and row[5] == 0 and committed is not None and not self.shift:
+            waiting.take()  # as nearly always
+            if _committed(row) != committed or not _index_fits(row):
+                self._judge_beside(row, sequence, size, committed)
+            self._refresh_personal()
+            return self.personal_due
         row = None
         if self.shift:
             rows = list(self.source.beside_at([sequence, size]))
@@ -2573,6 +2609,7 @@ class _Verification:
                 row = None
             self._refresh_personal()
         self._judge_beside(row, sequence, size, committed)
+        return self.personal_due
 
     def _judge_beside(self, row: _Row | None, sequence: int, size: int, committed: Any) -> None:
         if committed is None:
@@ -2629,6 +2666,8 @@ class _Verification:
             size = signed.checkpoint.size if signed.checkpoint else _whole(row[0], 0)
             self.front.append((row, signed, size))
         due = min((size for _, _, size in self.front), default=_NEVER)
+        if self.waiting is not None:
+            due = min(due, self.waiting.size)
         if (row := self.source.pruned.peek()) is not None:
             due = min(due, row[0] + self.shift - 1 if isinstance(row[0], int) else 0)
         if self.shown_at < len(self.shown):
@@ -2672,6 +2711,12 @@ class _Verification:
         """Deal with what is due here; the checkpoint that does not fit, if there is one. ``coming``: the sequence of
         the event that is next."""
         while self.size >= self.due:
+            if self.waiting is not None and self.waiting.size <= self.size:
+                waited, self.waiting = self.waiting, None
+                if not self._agrees(waited):
+                    return waited
+                self._refresh()
+                continue
             front = min(self.front, key=lambda waiting: waiting[2], default=None)
             shown = self.shown[self.shown_at] if self.shown_at < len(self.shown) else None
             pruned = self.source.pruned.peek()
@@ -2798,6 +2843,8 @@ class _Verification:
         if size <= self.newest_size and not place:
             return None
         sure = self._signature(signed, found, name)
+        if self.newest_size:
+            self.largest_step = max(self.largest_step, size - self.newest_size)
         self.previous_note, self.newest_size, self.newest_time = signed.note, size, found.time
         at = self.shown_at
         while at < len(self.shown) and self.shown[at].size <= size:
@@ -2899,7 +2946,10 @@ class _Verification:
         left_out = "left out or erased" if self.source.has_personal else "left out"
         if len(self.without_personal):
             self.found.add(
-                "personal_left_out", 0, 0, f"the personal data of {len(self.without_personal)} events were {left_out}"
+                "personal_left_out",
+                0,
+                0,
+                f"the personal data of {_so_many(len(self.without_personal))} were {left_out}",
             )
         for finding in self.source.problems():
             self.found.add(*finding)
@@ -2911,6 +2961,8 @@ class _Verification:
         """Find out what was changed since the last checkpoint that fits, and go on behind it."""
         begin = self.tree.size
         items = self.kept
+        if claim is None:
+            claim, self.waiting = self.waiting, None
         waiting = self._with_pruned()
         while True:
             self._gather(waiting, None if claim is None else claim.size)
@@ -3037,6 +3089,8 @@ class _Verification:
         self.window_last, self.window_shift = self.last, self.shift
         self.relinked, self.false_last = answer.relinked, answer.false_last
         self._refresh()
+        if target is not None and not reached and self.ahead:
+            self.waiting = target  # so much was changed that it is told in several stretches
         if target is None or not reached:
             return
         if answer.proven:
@@ -3411,7 +3465,7 @@ class _Verification:
                 )
             count = len(self.without_personal)
             if count and not self.found.of("personal_missing"):
-                self.found.add("personal_erased", 0, 0, f"the personal data of {count} events were erased")
+                self.found.add("personal_erased", 0, 0, f"the personal data of {_so_many(count)} were erased")
         elif len(self.without_personal):
             self.found.add("personal_left_out", 0, 0, "the bundle was made without personal data")
         for first, last in self.pruned.without(self.expired):
@@ -3442,7 +3496,7 @@ class _Verification:
                 )
         gone = len(self.pruned) + self.trunk
         if gone and not self.found.of("pruned_without_reason", "trunk_without_reason", "trunk_not_vouched"):
-            self.found.add("events_expired", 0, 0, f"{gone} events whose time was over are gone but for their hashes")
+            self.found.add("events_expired", 0, 0, f"of {_so_many(gone)} whose time was over, only hashes are left")
         spans = [(finding.first, finding.last) for finding in removed]
         self.found.drop(
             "clock_ran_backwards",
@@ -3479,16 +3533,19 @@ class _Verification:
                 "not_compared",
                 0,
                 0,
-                f"{self.not_compared} checkpoints could not be compared with the events: hashes before them are lost",
+                f"with {self.not_compared} of the checkpoints the events could not be compared: hashes before are lost",
             )
         self._tell_trust()
-        if self.sealed < self.size:
-            self.found.add(
-                "unsealed",
-                self.sealed + 1,
-                self.size,
-                f"{_events(self.sealed + 1, self.size)} {_is(self.sealed + 1, self.size)} not sealed yet",
-            )
+        first, last = self.sealed + 1, self.size
+        if first <= last:
+            since = f"{_events(first, last)} {_is(first, last)} not sealed yet"
+            self.found.add("unsealed", first, last, since)
+            overdue = last - self.sealed > OVERDUE * max(self.largest_step, 1000)
+            overdue = overdue or _days_between(self._unsealed_since(), self.last_time) > OVERDUE_DAYS
+            if overdue and self.sealed and self.sealed == self.newest_size and not self.found.of(*_STRUCTURE):
+                self.found.add(
+                    "seal_overdue", first, last, f"{since}, although the program would have sealed them long ago"
+                )
 
     def _tell_trust(self) -> None:
         for key in self.strange_keys:
@@ -3541,6 +3598,12 @@ class _Verification:
         return _time_of(first[2]) if first is not None and first[2] else ""
 
 
+OVERDUE: Final = 10
+"""So many times the largest step between two checkpoints, or 10,000 events, is too much without one."""
+
+OVERDUE_DAYS: Final = 3
+"""Likewise so many days; the program may be told to wait for one."""
+
 MAX_CHANGES: Final = 1000
 """Changes that are kept until the end, when it is known how they belong together."""
 
@@ -3571,8 +3634,19 @@ def _verbs(change: _Change) -> tuple[str, str]:
     return _was(change.first, change.last), _is(change.first, change.last)
 
 
+def _days_between(first: str, last: str) -> float:
+    try:
+        return (datetime.fromisoformat(last) - datetime.fromisoformat(first)).total_seconds() / 86_400
+    except (ValueError, TypeError, OverflowError):
+        return 0.0
+
+
 def _events(first: int, last: int) -> str:
     return f"event {first}" if first == last else f"the events {first} to {last}"
+
+
+def _so_many(count: int) -> str:
+    return "1 event" if count == 1 else f"{count} events"
 
 
 def _was(first: int, last: int) -> str:
@@ -3651,7 +3725,9 @@ def _index_fits(row: _Row) -> bool:
     _, _, data, subject, agent, _ = row
     of_staff = b'"agent":' if b'"agent":' in data else b'"by":'
     for name, value in ((b'"subject_ref":', subject), (of_staff, agent)):
-        if isinstance(value, bytes) and b'%b"%b"' % (name, value) in data and not (b'"' in value or b"\\" in value):
+        if value is None and name not in data:
+            continue
+        if isinstance(value, bytes) and name + b'"' + value + b'"' in data and b'"' not in value and b"\\" not in value:
             continue
         text = value.decode("utf-8", "replace") if isinstance(value, bytes) else value
         if text is None:

@@ -25,7 +25,7 @@ from ivr_consent.audio.takes import Take, open_take
 from ivr_consent.config import CODECS, FACTS, Line, Settings
 from ivr_consent.core.errors import AudioError, ConfigurationError, Problem, SignatureError, VersionError
 from ivr_consent.core.flow import Keys, Plan, SpokenNotice
-from ivr_consent.core.notice import SEVERAL_LANGUAGES, Notice, Script, Segment, compose, placeholders, text_sha256
+from ivr_consent.core.notice import Notice, Script, Segment, compose, placeholders, plays, text_sha256
 from ivr_consent.core.notice_file import parse_notice
 from ivr_consent.core.steps import Prompt
 from ivr_consent.manifest import Manifest, Spoken, SpokenPrompt
@@ -372,7 +372,7 @@ class Workshop:
         return Spoken(
             language,
             source.sha256,
-            MappingProxyType({name: facts[name] for name in sorted(_said(source.notice, line))}),
+            MappingProxyType({name: facts[name] for name in sorted(_said(source.notice, line, facts))}),
             tuple(prompt(segment) for segment in script.information),
             MappingProxyType({purpose: prompt(segment) for purpose, segment in script.questions.items()}),
             tuple(prompt(segment) for segment in script.long),
@@ -512,24 +512,24 @@ def _silent(script: Script) -> SpokenNotice:
     )
 
 
-def _texts(notice: Notice, line: Line) -> list[str]:
+def _texts(notice: Notice, line: Line, facts: Mapping[str, str]) -> list[str]:
     """All that the notice says on this line, with its placeholders."""
     several = len(line.languages) > 1
     purposes = [notice.purposes[purpose] for purpose in line.purposes if purpose in notice.purposes]
-    texts = [segment.text for segment in notice.segments if several or segment.only_if != SEVERAL_LANGUAGES]
+    texts = [segment.text for segment in notice.segments if plays(segment, facts, several_languages=several)]
     texts += [text for purpose in purposes for text in (purpose.statement, purpose.question)]
     texts += [notice.choice.yes, notice.choice.no, notice.choice.otherwise]
     return [*texts, *(segment.text for segment in notice.long), *notice.results.values()]
 
 
-def _said(notice: Notice, line: Line) -> frozenset[str]:
+def _said(notice: Notice, line: Line, facts: Mapping[str, str]) -> frozenset[str]:
     """Placeholders of all that the notice says on this line."""
-    return frozenset[str]().union(*map(placeholders, _texts(notice, line)))
+    return frozenset[str]().union(*map(placeholders, _texts(notice, line, facts)))
 
 
 def _missing_facts(notice: Notice, line: Line, facts: Mapping[str, str]) -> list[str]:
     """Facts that the notice says on this line and that nobody gives, in the configuration's order."""
-    said = _said(notice, line)
+    said = _said(notice, line, facts)
     return [name for name in FACTS if name in said and not facts.get(name, "").strip()]
 
 

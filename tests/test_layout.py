@@ -49,7 +49,7 @@ LAYERS = (
     ("wording",),
     ("site",),
     ("pbx",),
-    ("control", "service", "service_events"),
+    ("control", "guarding", "service", "service_events"),
     ("workshop", "prune"),
     ("exports",),
     ("testing",),
@@ -147,6 +147,14 @@ def test_a_switch_does_not_know_another(path: Path) -> None:
         assert not imported.startswith(("ivr_consent.pbx.simulated", "ivr_consent.pbx.freeswitch"))
 
 
+@pytest.mark.parametrize("path", under("pbx", "asterisk", "audit"), ids=name)
+def test_the_audit_runs_nothing_and_asks_nobody(path: Path) -> None:
+    """What it reads was written by others: it starts no program, opens no connection, and knows no switch."""
+    for imported in imports(path):
+        assert imported.partition(".")[0] not in {"subprocess", "socket", "asyncio", "multiprocessing", "ctypes"}
+        assert not imported.startswith("ivr_consent.pbx.asterisk.manager"), imported
+
+
 def test_only_the_ledger_makes_a_grant() -> None:
     """I1: no other module names the mint, nor the constructor."""
     users = set()
@@ -185,6 +193,13 @@ def strings(path: Path) -> Iterator[str]:
 
 RECORDER_COMMANDS = ("mixmonitor", "uuid_record", "record_session")
 
+KNOWS_RECORDERS = (
+    "ivr_consent.pbx.asterisk.guard.",
+    "ivr_consent.pbx.asterisk.audit.",
+    "ivr_consent.pbx.asterisk.stopping",
+)
+"""What looks for recorders and stops them knows their names."""
+
 
 @pytest.mark.parametrize("path", [path for path in MODULES if "testing" not in path.parts], ids=name)
 def test_only_the_channel_commands_a_recorder(path: Path) -> None:
@@ -198,8 +213,24 @@ def test_only_the_channel_commands_a_recorder(path: Path) -> None:
     ]
     if name(path) == "ivr_consent.pbx.asterisk.channel":
         assert sorted(commands) == ["${MIXMONITOR(", "MixMonitor", "StopMixMonitor"]
-    else:
+    elif not name(path).startswith(KNOWS_RECORDERS):
         assert commands == []
+
+
+def test_the_manager_is_asked_to_stop_and_never_to_start() -> None:
+    """I1: every action that is sent is named where it is sent, and none of them starts a recorder."""
+    sent = set()
+    for path in MODULES:
+        if "testing" in path.parts:
+            continue
+        for node in ast.walk(ast.parse(path.read_text())):
+            if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "action"):
+                continue
+            if name(path).startswith("ivr_consent.pbx.asterisk."):
+                assert isinstance(node.args[0], ast.Constant), f"{path}:{node.lineno}"
+                sent.add(node.args[0].value)
+    asked = {"Getvar", "Setvar", "Status", "ListCommands"}
+    assert sent == asked | {"Redirect", "Hangup", "StopMixMonitor", "StopMonitor", "MixMonitorMute"}
 
 
 def test_the_recorder_is_started_in_one_place() -> None:

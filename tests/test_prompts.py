@@ -523,13 +523,14 @@ def test_placeholders_are_known_and_in_their_place(language: str) -> None:
         "rights": {"authority", "rights_contact"},
         "more": {"key_long", "key_repeat", "web_address"},
         "language": {"key_language"},
+        "withdrawal-code": {"code_withdraw"},
         "choice-yes": {"key_yes"},
         "choice-no": {"key_no"},
         "choice-otherwise": set(),
         "long-withdrawal": {"withdrawal_contact", "web_address", "key_repeat"},
     }
     assert {name: set(used[name]) for name in needed} == needed
-    assert [segment.id for segment in found.segments if segment.only_if] == ["language"]
+    assert [segment.id for segment in found.segments if segment.only_if] == ["language", "withdrawal-code"]
     # keys are named where the caller uses them, nowhere else: questions only ask, results not even that
     for key in sorted(name for name in PLACEHOLDERS if name.startswith("key_")):
         assert [name for name in used if key in used[name]] == [name for name in needed if key in needed[name]]

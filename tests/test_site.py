@@ -11,16 +11,18 @@ import sys
 import unicodedata
 from collections.abc import Callable
 from pathlib import Path
+from types import MappingProxyType
 
 import pytest
 
+from ivr_consent import config
 from ivr_consent import manifest as mf
 from ivr_consent.core.errors import ConfigurationError, SignatureError
 from ivr_consent.core.flow import Plan
 from ivr_consent.language import Clues
 from ivr_consent.manifest import Manifest
 from ivr_consent.signing import create_keys, key_pair, public_path
-from ivr_consent.site import LineState, facts_of, line_states, recheck
+from ivr_consent.site import LineState, disagreements, facts_of, line_states, recheck
 from tests.sites import SmallSite, flip
 
 BOTH = {"support": 'languages = ["en", "da"]\npurposes = ["training", "quality"]\n'}
@@ -162,6 +164,19 @@ def test_a_configuration_that_is_not_what_was_said(site: SmallSite, what: str) -
     assert site.load().plan("support", Clues()) == "line_not_ready"
     site.config.write_text(before)
     assert site.load().states["support"].plans
+
+
+def test_a_code_that_was_promised_stays(site: SmallSite, manifest: Manifest) -> None:
+    """Element 8: a version that speaks of *9 is not in force where the switch has another code, or none."""
+    spoken = manifest.languages[0]
+    said = dataclasses.replace(spoken, facts=MappingProxyType({**spoken.facts, "code_withdraw": "*9"}))
+    promised = dataclasses.replace(manifest, languages=(said, *manifest.languages[1:]))
+    for table, agrees in (("", False), ('[features]\nwithdraw = "*7"\n', False), ("[features]\n", True)):
+        path = site.config.with_name("codes.toml")
+        path.write_text(site.config.read_text() + table)
+        settings = config.load(path)
+        found = disagreements(settings, "support", settings.lines["support"], promised)
+        assert [problem.where.rpartition(" ")[2] for problem in found] == ([] if agrees else ["features.withdraw"])
 
 
 def test_what_is_not_said_may_change(site: SmallSite) -> None:

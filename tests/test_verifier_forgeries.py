@@ -4,17 +4,23 @@
 
 from __future__ import annotations
 
+import json
 import os
 import random
+import re
 import shutil
 import sqlite3
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import closing
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from ivr_consent import verifier
 from ivr_consent.core.errors import LedgerError
 from ivr_consent.store.bundle import write_bundle
 from ivr_consent.store.place import Place
@@ -179,9 +185,12 @@ def test_several_changes_under_one_checkpoint_are_all_named(log: Made, tmp_path:
         forger.change(sequence, kind="forged")
     forger.remove(37, 37)
     forger.done()
-    found = [(one.code, one.first) for one in forged.verify().findings if one.level == "wrong"]
-    changed = [("event_changed", 33), ("event_changed", 34), ("event_changed", 36)]
-    assert found == [*changed, ("event_removed", 37), ("event_changed", 39)]
+    wrong = [one for one in forged.verify().findings if one.level == "wrong"]
+    named = {(one.code, one.first) for one in wrong}
+    assert {("event_changed", 34), ("event_removed", 37), ("event_changed", 39)} <= named
+    # Who vouches for 33 was changed itself, and who vouches for 36 is gone: that they lie where something was is told.
+    for sequence in (33, 36):
+        assert any(one.first <= sequence <= one.last for one in wrong), sequence
 
 
 def test_what_is_found_in_one_place_does_not_hide_another(log: Made, tmp_path: Path) -> None:
@@ -196,13 +205,117 @@ def test_what_is_found_in_one_place_does_not_hide_another(log: Made, tmp_path: P
     assert {("event_changed", 9), ("event_removed", 27), ("event_changed", 35), ("personal_changed", 40)} <= found
 
 
+# --- so much was changed ---------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="session")
+def flat_log(tmp_path_factory: pytest.TempPathFactory) -> Made:
+    """Many events under one checkpoint, with a few behind it."""
+    log = Writer(tmp_path_factory.mktemp("flat") / "decisions.db")
+    for number in range(500):
+        log.call(number)
+    log.seal()
+    log.call(500)
+    return log.close()
+
+
+@pytest.mark.parametrize("every", [2, 5])
+def test_changes_without_number_under_one_checkpoint(every: int, flat_log: Made, tmp_path: Path) -> None:
+    """All are counted, a hundred are told, and it is known that the rest of the log is as it was sealed."""
+    forged = copied(flat_log, tmp_path)
+    forger = Forger(forged.path)
+    changed = range(10, 1490, every)
+    for sequence in changed:
+        forger.change(sequence, line="forged")
+    forger.done()
+    report = forged.verify()
+    wrong = [one for one in report.findings if one.level == "wrong"]
+    assert {one.code for one in wrong} == {"event_changed"}
+    assert [one.first for one in wrong] == list(changed)[: len(wrong)]
+    assert (len(wrong), report.left_off) == (100, {"event_changed": len(changed) - 100})
+    assert (report.sealed, report.events) == (1501, 1504), "what was not changed is under the checkpoint still"
+
+
+def test_changes_without_number_and_a_cut_tail(flat_log: Made, tmp_path: Path) -> None:
+    forged = copied(flat_log, tmp_path)
+    forger = Forger(forged.path)
+    for sequence in range(10, 1200, 2):
+        forger.change(sequence, line="forged")
+    forger.remove(1301, 1504)
+    forger.done()
+    report = forged.verify()
+    assert {one.code for one in report.findings if one.level == "wrong"} >= {"event_changed", "tail_cut"}
+    assert report.left_off["event_changed"] >= 400
+    assert report.sealed == 0, "the events that the checkpoint needs are gone"
+
+
+def test_an_honest_log_without_a_seal_for_long_is_told_of(tmp_path: Path) -> None:
+    """R23: who takes out checkpoints and makes the events anew leaves a log without a fault, and without a seal."""
+    for days, overdue in ((2, False), (4, True)):
+        log = Writer(tmp_path / f"{days}.db")
+        log.call(1)
+        log.seal()
+        log.call(2)
+        log.now += timedelta(days=days)
+        log.call(3)
+        report = log.close().verify()
+        told = [one for one in report.findings if one.code == "seal_overdue"]
+        assert [(one.level, one.first, one.last) for one in told] == [("open", 5, 10)] * overdue
+        assert report.status == (3 if overdue else 0)
+
+
+@pytest.mark.parametrize(("removed", "overdue"), [(11, True), (8, False)])
+def test_checkpoints_that_were_taken_out_with_their_traces(
+    removed: int, overdue: bool, large_log: Made, tmp_path: Path
+) -> None:
+    """Many events behind the newest checkpoint: the program would have sealed them. One from outside decides."""
+    forged = copied(large_log, tmp_path)
+    sizes = sorted(large_log.notes)
+    last = sizes[-removed - 1]
+    forger = Forger(forged.path)
+    for size in sizes[-removed:]:
+        forger.do("DELETE FROM checkpoints WHERE size = ?", size)
+    cut_back(forger, last)
+    forger.done()
+    report = forged.verify()
+    assert not [one for one in report.findings if one.level == "wrong"]
+    assert [one.first for one in report.findings if one.code == "seal_overdue"] == [last + 1] * overdue
+    assert report.status == (3 if overdue else 0)
+    outside = forged.verify(large_log.notes[sizes[-1]])
+    assert "checkpoint_missing" in {one.code for one in outside.findings}
+
+
+@pytest.mark.parametrize("events", [1, 2])
+def test_it_is_said_of_how_many_events_something_is_gone(events: int, tmp_path: Path) -> None:
+    log = Writer(tmp_path / "decisions.db")
+    for number in range(3):
+        log.call(number)
+    log.seal()
+    log.erase(*(6, 9)[:events])
+    log.prune(3, 2 + events)
+    log.seal()
+    found = {one.code: one.sentence for one in log.close().verify().findings}
+    many = ("1 event", "2 events")[events - 1]
+    assert found == {
+        "personal_erased": f"the personal data of {many} were erased",
+        "events_expired": f"of {many} whose time was over, only hashes are left",
+    }
+
+
+def cut_back(forger: Forger, size: int) -> None:
+    """The log says of itself that the checkpoint of that size is its newest one."""
+    ((note,),) = forger.ask("SELECT note FROM checkpoints WHERE size = ?", size)
+    named, time = (note.partition(f"{word} ")[2].partition("\n")[0] for word in ("next", "time"))
+    forger.do("UPDATE log SET sealed = ?, sealed_time = ?, next_key = ?", size, time, named)
+
+
 # --- a clock that ran backwards --------------------------------------------------------------------------------------
 
 
 def test_a_clock_that_ran_backwards_is_told(tmp_path: Path) -> None:
     log = Writer(tmp_path / "decisions.db")
     log.call(1)
-    log.event("asked", {}, call="x", time="2026-03-04T07:00:00.000+00:00")
+    log.event("asked", {}, call="x", line="support", time="2026-03-04T07:00:00.000+00:00")
     log.call(2)
     log.seal()
     made = log.close()
@@ -252,6 +365,46 @@ def test_two_logs_spliced(seal: bool, log: Made, tmp_path: Path) -> None:
     assert spliced
     if not seal:
         assert spliced[0].first == 29, "the first event of the other one"
+
+
+# --- as docs/evidence.md tells a stranger to try ----------------------------------------------------------------------
+
+PAGE = Path(__file__).parent.parent / "docs" / "evidence.md"
+FORGE, SQL = (PAGE.read_text().partition(f"```{kind}\n")[2].partition("```")[0] for kind in ("python", "sql"))
+TRIED = re.findall(r"(.+?)-- (\w+)\n", SQL, re.DOTALL)
+
+
+@pytest.mark.parametrize(("statement", "code"), TRIED, ids=[str(number) for number in range(len(TRIED))])
+def test_what_a_stranger_is_told_to_try_is_found(statement: str, code: str, tmp_path: Path) -> None:
+    """The page's own script and statements, and the stand-alone program."""
+    log = Writer(tmp_path / "decisions.db")
+    for number, outcome in enumerate(("granted", "declined", "granted", "no_answer")):
+        log.call(number, outcome)
+        if number == 1:
+            log.seal()
+    log.seal()
+    made = log.close()
+    shutil.copy(verifier.__file__, tmp_path / "verify_ivr_consent.py")
+    (tmp_path / "decisions.pub").write_text(f"{made.key}\n")
+    (tmp_path / "forge.py").write_text(FORGE)
+    program = ("verify_ivr_consent.py", "forged.db", "--key", "decisions.pub", "--json")
+    assert ran(tmp_path, "forge.py", "SELECT 1").returncode == 0
+    assert ran(tmp_path, *program).returncode == 0
+    assert ran(tmp_path, "forge.py", statement).returncode == 0
+    found = ran(tmp_path, *program)
+    assert found.returncode == 1
+    assert code in {one["code"] for one in json.loads(found.stdout)["findings"]}
+
+
+def test_the_page_tells_enough_to_try() -> None:
+    assert len(TRIED) >= 11
+    assert "".join(statement for statement, _ in TRIED).count("--") == 0
+    assert "sqlite3" in FORGE
+
+
+def ran(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    line = [sys.executable, "-I", "-S", *words]
+    return subprocess.run(line, cwd=folder, capture_output=True, text=True, check=False, timeout=60)
 
 
 # --- with a stolen key -----------------------------------------------------------------------------------------------
@@ -335,10 +488,7 @@ def cut(log: Made, folder: Path) -> Made:
     forger.do("DELETE FROM personal WHERE sequence > 27")
     forger.do("DELETE FROM checkpoints WHERE size > 27")
     forger.end()
-    ((note,),) = forger.ask("SELECT note FROM checkpoints WHERE size = 25")
-    named = note.partition("next ")[2].partition("\n")[0]
-    time = note.partition("time ")[2].partition("\n")[0]
-    forger.do("UPDATE log SET sealed = 25, sealed_time = ?, next_key = ?", time, named)
+    cut_back(forger, 25)
     forger.done()
     return forged
 

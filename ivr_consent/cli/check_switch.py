@@ -26,7 +26,9 @@ from ivr_consent.cli.terminal import DEFAULT_CONFIG
 from ivr_consent.config import Manager, Settings
 from ivr_consent.core.errors import ManagerError
 from ivr_consent.pbx.asterisk import dialplan
+from ivr_consent.pbx.asterisk.guard.watcher import NEEDED_ACTIONS
 from ivr_consent.pbx.asterisk.manager import GREETING, MAX_GREETING, MAX_MESSAGE, Headers, encode_action
+from ivr_consent.pbx.asterisk.rights import Rights, needed
 from ivr_consent.pbx.asterisk.variables import CONSENT_SCRIPT, CONTEXT
 
 DEADLINE_S: Final = 2.0
@@ -50,7 +52,11 @@ MODULES: Final = (
 )
 """What the gate in the dialplan uses."""
 
-NEEDED_RIGHT: Final = "dtmf"
+FEATURE_MODULES: Final = ("app_originate", "app_playtones", "func_env", "func_groupcount")
+"""What the codes in the middle of a call use beside that."""
+
+FEATURE_NAME: Final = 25
+"""Columns of a name in ``features show``; the code that is in force comes last."""
 
 _SCRIPT = re.compile(
     r"AGI\((?P<path>(?:[^,()\s]*/)?ivr-consent-agi|/[^,()\s]+),(?:[^\n]*,--config=(?P<configuration>[^,()\s]+)\))?"
@@ -79,7 +85,8 @@ def findings(settings: Settings, program: str) -> Iterator[Finding]:
     else:
         yield from _classic(settings, script)
         yield from _destinations(settings, ask)
-    yield from _modules(ask)
+    yield from _features(settings, ask)
+    yield from _modules(settings, ask)
 
 
 def _finding(name: str, state: State, found: str, remedy: str = "") -> Finding:
@@ -290,7 +297,7 @@ def _manager(settings: Settings, ask: Ask) -> list[Finding]:
             conversation.log_in(manager.username, path.read_text().strip())
             rows.append(_finding("manager login", State.OK, f"{manager.username} on {where}"))
             allowed = _allowed(conversation)
-            rows.append(_write_rights(allowed))
+            rows.append(_write_rights(allowed, needed(settings)))
     except LoginRefused:
         rows.append(_finding("manager login", State.PROBLEM, f"{where} refuses {manager.username!r}", include))
     except TimeoutError:
@@ -299,7 +306,7 @@ def _manager(settings: Settings, ask: Ask) -> list[Finding]:
         found = f"{where} cannot be used ({getattr(error, 'strerror', None) or error})"
         remedy = "is Asterisk running, with enabled = yes in manager.conf? is manager.port right?"
         rows.append(_finding("manager login", State.PROBLEM, found, remedy))
-    rows += _read_rights(manager, ask)
+    rows += _read_rights(manager, needed(settings), ask)
     return rows
 
 
@@ -321,37 +328,41 @@ def _allowed(conversation: Conversation) -> dict[str, str]:
     return rights
 
 
-def _write_rights(allowed: dict[str, str]) -> Finding:
-    if not allowed:
-        return _finding("manager write rights", State.OK, "none, as it should be")
-    some = ", ".join(sorted(allowed)[:5])
-    found = f"may send {len(allowed)} actions that it does not need ({some}, …)"
-    return _finding("manager write rights", State.WARNING, found, "write = (nothing) for it in manager.conf")
+def _write_rights(allowed: dict[str, str], rights: Rights) -> Finding:
+    write = ",".join(rights.write)
+    unneeded = sorted(name for name, of in allowed.items() if not set(of.split(",")) & set(rights.write))
+    missing = sorted(NEEDED_ACTIONS - allowed.keys()) if rights.write else []
+    remedy = f"write = {write or '(nothing)'} for it in manager.conf, then: asterisk -rx 'manager reload'"
+    if missing:
+        found = f"may not send {', '.join(missing)}: the guard can stop nothing"
+        return _finding("manager write rights", State.PROBLEM, found, remedy)
+    if unneeded:
+        found = f"may send {len(unneeded)} actions that it does not need ({', '.join(unneeded[:5])}, …)"
+        return _finding("manager write rights", State.WARNING, found, remedy)
+    return _finding("manager write rights", State.OK, write or "none, as it should be")
 
 
-def _read_rights(manager: Manager, ask: Ask) -> list[Finding]:
+def _read_rights(manager: Manager, rights: Rights, ask: Ask) -> list[Finding]:
     """What the user hears is known to Asterisk's command line alone."""
+    wanted = ",".join(rights.read)
     try:
         user = ask(f"manager show user {manager.username}")
         settings = ask("manager show settings")
     except Unanswered as error:
-        remedy = f"as root: asterisk -rx 'manager show user {manager.username}' (read perm: dtmf)"
+        remedy = f"as root: asterisk -rx 'manager show user {manager.username}' (read perm: {wanted})"
         return [_finding("manager read rights", State.UNCHECKED, str(error), remedy)]
     rows = []
     read = re.search(r"read perm:\s*(\S+)", user)
     heard = set(read[1].split(",")) if read is not None else set()
-    if not heard & {NEEDED_RIGHT, "all"}:
-        found = f"hears {', '.join(sorted(heard)) or 'nothing'}"
-        rows.append(
-            _finding("manager read rights", State.PROBLEM, found, f"read = {NEEDED_RIGHT} for it in manager.conf")
-        )
-    elif heard != {NEEDED_RIGHT}:
+    remedy = f"read = {wanted} for it in manager.conf, then: asterisk -rx 'manager reload'"
+    if "all" not in heard and not heard >= set(rights.read):
+        found = f"hears {', '.join(sorted(heard)) or 'nothing'}, and not {', '.join(sorted(set(rights.read) - heard))}"
+        rows.append(_finding("manager read rights", State.PROBLEM, found, remedy))
+    elif heard != set(rights.read):
         found = f"hears more than it needs: {', '.join(sorted(heard))}"
-        rows.append(
-            _finding("manager read rights", State.WARNING, found, f"read = {NEEDED_RIGHT} for it in manager.conf")
-        )
+        rows.append(_finding("manager read rights", State.WARNING, found, remedy))
     else:
-        rows.append(_finding("manager read rights", State.OK, NEEDED_RIGHT))
+        rows.append(_finding("manager read rights", State.OK, wanted))
     if re.search(r"Timestamp events:\s*Yes", settings):
         rows.append(_finding("timestampevents", State.OK, "yes"))
     else:
@@ -423,7 +434,39 @@ def _destinations(settings: Settings, ask: Ask) -> Iterator[Finding]:
         yield _finding("dialplan lines", State.PROBLEM, found, remedy)
 
 
-def _modules(ask: Ask) -> Iterator[Finding]:
+def _features(settings: Settings, ask: Ask) -> Iterator[Finding]:
+    """Whether Asterisk knows the codes for the middle of a call: a notice may speak of one."""
+    codes = dialplan.feature_codes(settings)
+    if not codes:
+        return
+    try:
+        rows = [
+            (line[:FEATURE_NAME].strip(), line[FEATURE_NAME:].split()) for line in ask("features show").splitlines()
+        ]
+    except Unanswered as error:
+        yield _finding("feature codes", State.UNCHECKED, str(error), "as root: asterisk -rx 'features show'")
+        return
+    known = {name: words[-1] for name, words in rows if name and words}
+    wrong = [f"{code} ({name})" for name, code in codes.items() if known.get(name) != code]
+    others = [
+        f"{code} is also {name}"
+        for name, code in known.items()
+        if code in codes.values() and name not in codes and name != "Pickup"  # which is dialled, not pressed in a call
+    ]
+    if wrong:
+        remedy = (
+            f"#include ivr-consent/{dialplan.FEATURES_FILE} at the end of features.conf (written anew after a change: "
+            "ivr-consent dialplan --write /etc/asterisk/ivr-consent), then: asterisk -rx 'module reload features'"
+        )
+        yield _finding("feature codes", State.PROBLEM, f"Asterisk does not know {', '.join(wrong)}", remedy)
+    elif others:
+        remedy = "give one of the two another code: [features] here, or features.conf"
+        yield _finding("feature codes", State.WARNING, "; ".join(others), remedy)
+    else:
+        yield _finding("feature codes", State.OK, ", ".join(f"{code} ({name})" for name, code in codes.items()))
+
+
+def _modules(settings: Settings, ask: Ask) -> Iterator[Finding]:
     try:
         shown = ask("module show")
     except Unanswered as error:
@@ -432,9 +475,10 @@ def _modules(ask: Ask) -> Iterator[Finding]:
         )
         return
     running = {words[0] for line in shown.splitlines() if (words := line.split()) and " Running " in f"{line} "}
-    missing = [name for name in MODULES if f"{name}.so" not in running]
+    needed = MODULES if settings.features is None else (*MODULES, *FEATURE_MODULES)
+    missing = [name for name in needed if f"{name}.so" not in running]
     if missing:
         remedy = "load them in modules.conf, with what they depend on, then restart Asterisk"
         yield _finding("modules", State.PROBLEM, f"not running: {', '.join(missing)}", remedy)
     else:
-        yield _finding("modules", State.OK, ", ".join(MODULES))
+        yield _finding("modules", State.OK, ", ".join(needed))

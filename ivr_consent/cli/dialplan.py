@@ -60,7 +60,7 @@ def dialplan(
         if kept_script is not None:
             say(f"the gate runs the classic script as before: {kept_script}")
             say(f"to go over to the server, remove {write / INCLUDE_FILE} first, then write it anew")
-        say("take it into use with: asterisk -rx 'dialplan reload'")
+        say("take it into use with: asterisk -rx 'dialplan reload'; asterisk -rx 'module reload features'")
     raise typer.Exit(Exit.PROBLEMS if foreign else Exit.GOOD)
 
 

@@ -233,7 +233,7 @@ def _secret(secret_file: Path, manager_file: Path) -> str:
 
 
 def _next_steps(settings: Settings, etc: Path) -> list[dict[str, Any]]:
-    from ivr_consent.pbx.asterisk.dialplan import INCLUDE_FILE, LINES_CONTEXT, LINES_FILE
+    from ivr_consent.pbx.asterisk.dialplan import FEATURES_FILE, INCLUDE_FILE, LINES_CONTEXT, LINES_FILE
     from ivr_consent.pbx.asterisk.variables import CONTEXT, RESULT
 
     source = settings.source
@@ -256,6 +256,14 @@ def _next_steps(settings: Settings, etc: Path) -> list[dict[str, Any]]:
             ],
         },
     ]
+    if settings.features is not None:
+        steps.append(
+            {
+                "do": f"Add to the end of {etc / 'features.conf'}, so that consent can be withdrawn in the call "
+                f"(by {settings.features.withdraw}):",
+                "lines": [f"#include {OWN_FOLDER}/{FEATURES_FILE}"],
+            }
+        )
     if settings.manager is not None:
         steps.append(
             {
@@ -275,7 +283,7 @@ def _next_steps(settings: Settings, etc: Path) -> list[dict[str, Any]]:
                 f"{program} prompts play {line}",
                 f"{program} prompts publish",
                 f"systemctl enable --now {unit}",
-                "asterisk -rx 'dialplan reload'; asterisk -rx 'manager reload'",
+                "asterisk -rx 'dialplan reload'; asterisk -rx 'module reload features'; asterisk -rx 'manager reload'",
                 f"{program} check",
                 f"{program} call {line} --keys {settings.lines[line].keys.yes} --no-log",
             ],

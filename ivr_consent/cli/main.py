@@ -11,6 +11,7 @@ from typer.core import TyperGroup
 
 from ivr_consent import __version__
 from ivr_consent.cli import log, prompts, recordings
+from ivr_consent.cli.audit import audit
 from ivr_consent.cli.call import call
 from ivr_consent.cli.check import check
 from ivr_consent.cli.dialplan import dialplan
@@ -65,6 +66,7 @@ app = typer.Typer(
 )
 app.command("init")(init)
 app.command("check")(check)
+app.command("audit")(audit)
 app.command("serve")(serve)
 app.command("reload")(reload)
 app.command("run")(run)

@@ -395,6 +395,8 @@ class _Live:
             await asyncio.to_thread(fetch, "22", progress=lambda text: show.line(f"Asterisk: {text}"))
         except RigUnavailable as error:
             raise ConsentError(f"there is no Asterisk to be had here: {error}; try --pbx simulated") from None
+        from ivr_consent.pbx.asterisk.rights import needed
+
         secret = secrets.token_urlsafe(32)
         path = settings.source.parent / "manager.secret"
         path.unlink(missing_ok=True)
@@ -403,7 +405,8 @@ class _Live:
         stack.callback(path.unlink, missing_ok=True)
         show.line("starting Asterisk 22")
         pbx = self._pbx = self._instance("22", dialplan=DIALPLAN)
-        pbx.add_manager("ivr-consent", secret, read="dtmf", write="")
+        rights = needed(settings)
+        pbx.add_manager("ivr-consent", secret, read=",".join(rights.read), write=",".join(rights.write))
         await stack.enter_async_context(pbx)
         manager = Manager(host="127.0.0.1", port=pbx.ami_port, username="ivr-consent", secret_file=path.absolute())
         return settings.model_copy(update={"manager": manager})

@@ -10,6 +10,7 @@ from typing import Final
 
 from ivr_consent import config_schema
 from ivr_consent.config import FACTS, Settings
+from ivr_consent.pbx.asterisk.rights import needed
 
 EXAMPLE_FACTS: Final[Mapping[str, str]] = {
     "controller": "Example Company, Main Street 1, Exampletown",
@@ -50,8 +51,8 @@ def configuration(choices: Choices) -> str:
     return f"""\
 #:schema ./{config_schema.FILE}
 # ivr-consent: a call is recorded only after its caller has said yes by a key.
-# After every change: ivr-consent check, then ivr-consent reload (for [server], [manager], [log] and
-# [recordings]: systemctl restart ivr-consent). Relative paths start from this file's directory.
+# After every change: ivr-consent check, then ivr-consent reload (for [server], [manager], [log], [recordings] and
+# [guard]: systemctl restart ivr-consent). Relative paths start from this file's directory.
 
 [server]
 # Where Asterisk reaches ivr-consent (FastAGI). Whoever answers on this port can run commands on the switch: keep it on
@@ -68,7 +69,8 @@ max_calls = 1000
 drain_seconds = 600
 
 [manager]
-# The manager connection (AMI) tells when a key press began; without this table a guard time stands in for it.
+# The manager connection (AMI) tells when a key press began, and it is what the guard sees and acts by. Without this
+# table a guard time stands in for the first, and nothing for the second.
 host = "127.0.0.1"
 port = {choices.manager_port}
 username = "ivr-consent"
@@ -112,6 +114,31 @@ pseudonym_key_file = "pseudonym.key"
 [recordings]
 # A directory of our own. Asterisk writes into it: run ivr-consent as Asterisk's user.
 directory = {_toml(state / "recordings")}
+
+[features]
+# Codes that are pressed in the middle of a call. withdraw: caller or agent withdraws consent; the recording is stopped
+# and erased. consent: a caller who is not recorded is asked after all. After a change: ivr-consent dialplan --write DIR
+# and asterisk -rx 'module reload features', then a new version of the notices.
+withdraw = "*9"
+consent = "*8"
+
+[guard]
+# Nothing records on the switch but what a caller consented to. "enforce" stops it, "watch" tells of it alone, "off".
+mode = "enforce"
+# While the guard cannot see what records, callers are not asked and go unrecorded.
+# required = true
+# when_blind = "stop"
+# What is done with the file of a recording that was stopped: "quarantine", "destroy" or "leave".
+files = "quarantine"
+quarantine = {_toml(state / "quarantine")}
+# Where Asterisk writes recordings; no file elsewhere is touched.
+spool = ["/var/spool/asterisk"]
+# A program that is told of each incident, as JSON on its standard input.
+# command = ["/usr/local/bin/alarm", "--recording"]
+# How often all channels are asked, beside what the switch tells of itself.
+# round_seconds = 10
+# Recordings that are let be, though nobody is asked; each time it is logged with these words.
+# exemptions = [{{ context = "dispatch", basis = "GDPR 6(1)(c)", reason = "emergency calls have to be recorded" }}]
 
 [prompts]
 # Where the spoken notices are built: ivr-consent prompts build
@@ -192,19 +219,22 @@ def _toml(value: str | Path) -> str:
 
 
 def manager_user(settings: Settings, secret: str) -> str:
-    """The manager user with the least rights that do: it hears keys, and may do nothing."""
+    """The manager user with the least rights that do."""
     manager = settings.manager
     assert manager is not None
+    rights = needed(settings)
     return f"""\
 ; ivr-consent's manager user. Include this file at the end of manager.conf.
-; It hears of key presses and may do nothing: a press is reported to the dialplan only when the key is released, and
-; consent needs a press that began after the question. The same secret stands in {settings.path(manager.secret_file)}.
+; It hears of key presses (dtmf): a press is reported to the dialplan only when the key is released, and consent needs a
+; press that began after the question. For the guard it hears of recorders (call, dialplan, agi) and may stop them
+; (write = call); without the guard, that is with guard.mode = "off", read = dtmf and no write rights would do.
+; The same secret stands in {settings.path(manager.secret_file)}: who has it can act on every call.
 [{manager.username}]
 secret = {secret}
 deny = 0.0.0.0/0.0.0.0
 permit = 127.0.0.1/255.255.255.255
-read = dtmf
-write =
+read = {",".join(rights.read)}
+write = {",".join(rights.write)}
 """
 
 

@@ -49,6 +49,7 @@ class Exit(IntEnum):
     CONFIGURATION = 3
     SWITCH = 4
     LOG = 5
+    UNKNOWN = 6
 
     @property
     def meaning(self) -> str:
@@ -63,6 +64,7 @@ _MEANING: Final = {
     Exit.CONFIGURATION: "the configuration, a notice or its audio is wrong",
     Exit.SWITCH: "the switch, or our server for it, is not reachable",
     Exit.LOG: "the log is not usable",
+    Exit.UNKNOWN: "the audit found no error, but something that cannot be known from the files",
 }
 
 EPILOG: Final = "Exit codes:\n\n" + "\n\n".join(f"{code.value}  {code.meaning}." for code in Exit)

@@ -49,6 +49,7 @@ PLACEHOLDERS = frozenset(
         "key_repeat",
         "key_long",
         "key_language",
+        "code_withdraw",
     }
 )
 """What a text may take from the configuration; nothing else between braces is allowed."""
@@ -66,6 +67,10 @@ CHOICE = ("yes", "no", "otherwise")
 """What is said after every question, in this order: the yes key, the no key, and what anything else means."""
 
 SEVERAL_LANGUAGES = "several_languages"
+WITHDRAWAL_CODE = "withdrawal_code"
+CONDITIONS = (SEVERAL_LANGUAGES, WITHDRAWAL_CODE)
+"""When a segment with ``only_if`` is played: on a line with several languages; where a code withdraws in the call."""
+
 IDENTIFIER = re.compile(r"[a-z0-9][a-z0-9-]{0,63}")
 """Ids of notices, segments, purposes: they become file names, so nothing else is let in."""
 LANGUAGE = re.compile(r"[a-z]{2,3}(-[A-Za-z0-9]{2,8})?")
@@ -218,6 +223,16 @@ def missing_elements(notice: Notice, purposes: tuple[str, ...]) -> tuple[Problem
     return tuple(problems)
 
 
+_WITHOUT_CODE = 'add the table [features] to the configuration, or say it in a segment with only_if = "withdrawal_code"'
+
+
+def plays(segment: Segment, facts: Mapping[str, str], *, several_languages: bool) -> bool:
+    """Whether a segment is played on a line with these facts."""
+    if segment.only_if == WITHDRAWAL_CODE:
+        return bool(facts.get("code_withdraw"))
+    return several_languages or segment.only_if != SEVERAL_LANGUAGES
+
+
 def compose(
     notice: Notice, purposes: tuple[str, ...], facts: Mapping[str, str], *, several_languages: bool
 ) -> tuple[Script | None, tuple[Problem, ...]]:
@@ -237,7 +252,9 @@ def compose(
                 Problem(
                     notice.place(prompt),
                     f"says {{{lacking[0]}}}, which the configuration does not give",
-                    f"set {lacking[0]} in [facts.default], or in the facts of this language or line",
+                    _WITHOUT_CODE
+                    if lacking[0] == "code_withdraw"
+                    else f"set {lacking[0]} in [facts.default], or in the facts of this language or line",
                 )
             )
             return text
@@ -252,7 +269,7 @@ def compose(
     information: list[Segment] = []
     stated = False
     for segment in notice.segments:
-        if segment.only_if == SEVERAL_LANGUAGES and not several_languages:
+        if not plays(segment, facts, several_languages=several_languages):
             continue
         information.append(Segment(segment.id, fill(segment.text, segment.id), segment.elements))
         if not stated and (2 in segment.elements or 3 in segment.elements):

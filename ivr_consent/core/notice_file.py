@@ -13,6 +13,7 @@ from typing import Any
 from ivr_consent.core.errors import NoticeError, Problem
 from ivr_consent.core.notice import (
     CHOICE,
+    CONDITIONS,
     DIGITS,
     ELEMENTS,
     IDENTIFIER,
@@ -20,7 +21,6 @@ from ivr_consent.core.notice import (
     PLACEHOLDERS,
     REFERENCE,
     RESULTS,
-    SEVERAL_LANGUAGES,
     Choice,
     Notice,
     Purpose,
@@ -131,8 +131,8 @@ class _Reader:
             self.problem(f"{key}.elements", f"found {elements!r}", "list numbers from 1 to 12")
             elements = []
         only_if = table.get("only_if")
-        if only_if not in (None, SEVERAL_LANGUAGES):
-            self.problem(f"{key}.only_if", f"found {only_if!r}", f"the only condition is {SEVERAL_LANGUAGES!r}")
+        if only_if is not None and only_if not in CONDITIONS:
+            self.problem(f"{key}.only_if", f"found {only_if!r}", f"the conditions are: {', '.join(CONDITIONS)}")
             only_if = None
         if only_if and elements:
             self.problem(

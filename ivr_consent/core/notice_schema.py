@@ -10,7 +10,7 @@ import re
 from collections.abc import Collection
 from typing import Any, Final
 
-from ivr_consent.core.notice import CHOICE, ELEMENTS, IDENTIFIER, LANGUAGE, PLACEHOLDERS, REFERENCE, SEVERAL_LANGUAGES
+from ivr_consent.core.notice import CHOICE, CONDITIONS, ELEMENTS, IDENTIFIER, LANGUAGE, PLACEHOLDERS, REFERENCE
 from ivr_consent.core.notice_file import MAX_FILE_NAME, MAX_SEGMENTS, MAX_TEXT
 
 DRAFT: Final = "http://json-schema.org/draft-07/schema#"
@@ -135,8 +135,9 @@ def _segment() -> dict[str, Any]:
             },
             "only_if": {
                 "type": "string",
-                "enum": [SEVERAL_LANGUAGES],
-                "description": "Played only on lines with several languages. No mandatory element may stand here.",
+                "enum": list(CONDITIONS),
+                "description": "Played only on lines with several languages, or where a code withdraws consent in the "
+                "call. No mandatory element may stand here.",
             },
             "text": _text("What is said."),
         },

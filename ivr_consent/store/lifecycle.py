@@ -6,10 +6,13 @@ import fcntl
 import functools
 import os
 import time
+from collections.abc import Iterator
 from collections.abc import Set as AbstractSet
+from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from ivr_consent import __version__
 from ivr_consent.core.decision import CallContext, Decision
@@ -17,7 +20,7 @@ from ivr_consent.core.errors import ConsentError, LedgerError
 from ivr_consent.core.flow import failed_decision
 from ivr_consent.core.steps import Logged
 from ivr_consent.logs import get_logger
-from ivr_consent.store import recordings
+from ivr_consent.store import recordings, withdrawals
 from ivr_consent.store.chain import CLOSING, ERASED, Chain
 from ivr_consent.store.database import Database
 from ivr_consent.store.decided import decision_entry
@@ -41,6 +44,20 @@ ID_LENGTH: Final = 32
 """Hexadecimal digits of a call's id, with which every file of its recording begins."""
 
 log = get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """How the recorder of a call was stopped when consent was withdrawn.
+
+    ``confirmed``: the switch says that none runs on the channel, or nobody has the file open any more. ``recorders``:
+    how many the manager stopped (those that the dialplan stopped before are not among them). ``milliseconds``: from
+    when we were told until that was known.
+    """
+
+    confirmed: bool
+    recorders: int
+    milliseconds: int
 
 
 def finish_ended(ledger: Ledger, directory: Path, recording_id: str) -> bool:
@@ -68,6 +85,7 @@ def sweep(ledger: Ledger, directory: Path, busy: AbstractSet[str]) -> int:
     with ledger.reader() as reader:
         records = reader.unfinished_grants()
     decide_died(ledger, busy)
+    honour_marks(ledger, directory)
     closed = 0
     for record in records:
         call_id = record.call_id
@@ -148,50 +166,115 @@ def erase_leftovers(ledger: Ledger, directory: Path) -> int:
     return removed
 
 
-def withdraw(ledger: Ledger, directory: Path, call_id: str) -> CallRecord:
+def withdraw(
+    ledger: Ledger, directory: Path, call_id: str, *, by: str = "administrator", stop: Stop | None = None
+) -> CallRecord:
     """A caller's withdrawal (R13): erase the recording, also one that still runs, and say so in the log.
 
-    A running recorder keeps writing into a file that no longer has a name; when it closes it, nothing is left. Raises
-    :class:`ConsentError` for a call that has no recording, and :class:`LedgerError` when the log cannot be written.
+    ``by`` whom: ``caller`` and ``agent`` by a code in the call, where ``stop`` says what became of the recorder, or the
+    administrator. A running recorder keeps writing into a file that no longer has a name; when it closes it, nothing is
+    left. Raises :class:`ConsentError` for a call that has no recording, and :class:`LedgerError` when the log cannot be
+    written.
     """
-    with ledger.reader() as reader:
-        record = reader.call(call_id)
-    if record is None:
-        raise ConsentError(
-            f"no call {call_id!r} in the log, or more than one that begins so; see: ivr-consent log list"
-        )
-    kinds = {event.kind for event in record.later}
-    if record.decision.outcome != "granted":
-        raise ConsentError(f"call {call_id} was not recorded ({record.decision.outcome}); there is nothing to withdraw")
-    if kinds & set(ERASED):
-        raise ConsentError(
-            f"the recording of call {call_id} is withdrawn already, or erased; see: ivr-consent log show"
-        )
-    if "recording_confirmed" not in kinds:
-        # Nothing would be found to erase now, and the recorder could start a moment later.
-        raise ConsentError(f"the recording of call {call_id} has not started yet; run this again in a moment")
+    with _locked(directory):
+        with ledger.reader() as reader:
+            record = reader.call(call_id)
+        if record is None:
+            raise ConsentError(
+                f"no call {call_id!r} in the log, or more than one that begins so; see: ivr-consent log list"
+            )
+        return _withdraw_locked(ledger, directory, record, by, stop)
+
+
+def withdraw_pressed(ledger: Ledger, directory: Path, call_id: str, by: str, stop: Stop) -> bool:
+    """As :func:`withdraw`, for a code that was pressed in the call; whether nothing of the recording is left.
+
+    Pressed twice, the second finds it done. What cannot be done now is tried again by the sweep, which finds the mark.
+    """
+    try:
+        withdraw(ledger, directory, call_id, by=by, stop=stop)
+    except ConsentError as error:
+        with ledger.reader() as reader:
+            record = reader.call(call_id)
+        if record is not None and _erased(record):
+            withdrawals.unmark(directory, call_id)
+            return True
+        log.error("withdrawal_not_done", call_id=call_id, problem=str(error))
+        return False
+    return True
+
+
+def honour_marks(ledger: Ledger, directory: Path) -> int:
+    """Erase what was withdrawn in the call while nobody could be told; how many recordings."""
+    erased = 0
+    for call_id in withdrawals.marked(directory):
+        with ledger.reader() as reader:
+            record = reader.call(call_id)
+        try:
+            if record is None or record.decision.outcome != "granted" or _erased(record):
+                # Of no recording of ours, or of one that is gone.
+                withdrawals.unmark(directory, call_id)
+                continue
+            withdraw(ledger, directory, call_id, by=withdrawals.mark(directory, call_id) or "caller")
+            log.info("withdrawal_found", call_id=call_id)
+            erased += 1
+        except (OSError, ConsentError) as error:  # one recording's trouble is not the next one's; the mark stays
+            log.error("withdrawal_not_done", call_id=call_id, problem=str(error))
+    return erased
+
+
+def _withdraw_locked(ledger: Ledger, directory: Path, record: CallRecord, by: str, stop: Stop | None) -> CallRecord:
     found = record.call_id
+    if record.decision.outcome != "granted":
+        raise ConsentError(f"call {found} was not recorded ({record.decision.outcome}); there is nothing to withdraw")
+    if _erased(record):
+        raise ConsentError(f"the recording of call {found} is withdrawn already, or erased; see: ivr-consent log show")
+    if not any(event.kind == "recording_confirmed" for event in record.later):
+        # Nothing would be found to erase now, and the recorder could start a moment later.
+        raise ConsentError(f"the recording of call {found} has not started yet; run this again in a moment")
     running = recordings.in_use(directory, found)
     if not recordings.discard(directory, found):
         raise ConsentError(f"a file of call {found} cannot be removed from {directory}; run this as the service's user")
-    details = {"reason": "by_administrator", "erased": True, "was_running": running, "route": record.route}
+    details: dict[str, Any] = {"reason": f"by_{by}", "erased": True, "was_running": running, "route": record.route}
+    if by in withdrawals.BY:
+        # Without a word of how it was stopped, whether anybody still writes is all that is known.
+        confirmed = running is False if stop is None else stop.confirmed
+        details |= {"by": by, "stop_confirmed": confirmed}
+    if stop is not None:
+        details |= {"recorders_stopped": stop.recorders, "stop_milliseconds": stop.milliseconds}
     written = ledger.note_now(found, record.line, "withdrawn", details)
     if not (isinstance(written, Logged) and written.durable):
         raise LedgerError("the recording is erased, but the log could not be written; make room and run this again")
+    withdrawals.unmark(directory, found)
     return record
 
 
-def _close(ledger: Ledger, directory: Path, record: CallRecord) -> None:
-    """Finish and log, one process at a time: the hang-up handler's word and a sweep may come together."""
-    lock = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+@contextmanager
+def _locked(directory: Path) -> Iterator[None]:
+    """One process at a time: a hang-up, a withdrawal and a sweep may come together."""
+    try:
+        lock = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    except OSError as error:
+        raise ConsentError(f"{directory} cannot be opened ({error.strerror}); run this as the service's user") from None
     try:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        with ledger.reader() as reader:
-            now = reader.call(record.call_id)
-        if now is not None and _open(now):
-            _close_locked(ledger, directory, now)
+        yield
     finally:
         os.close(lock)
+
+
+def _close(ledger: Ledger, directory: Path, record: CallRecord) -> None:
+    """Finish and log; where it was withdrawn in the call, erase and log that."""
+    with _locked(directory):
+        with ledger.reader() as reader:
+            now = reader.call(record.call_id)
+        if now is None or not _open(now):
+            return
+        by = withdrawals.mark(directory, now.call_id)
+        if by is None:
+            _close_locked(ledger, directory, now)
+        else:
+            _withdraw_locked(ledger, directory, now, by, None)
 
 
 def _close_locked(ledger: Ledger, directory: Path, record: CallRecord) -> None:
@@ -227,6 +310,10 @@ def _close_locked(ledger: Ledger, directory: Path, record: CallRecord) -> None:
 
 def _open(record: CallRecord) -> bool:
     return record.decision.outcome == "granted" and not any(event.kind in CLOSING for event in record.later)
+
+
+def _erased(record: CallRecord) -> bool:
+    return any(event.kind in ERASED for event in record.later)
 
 
 def _age(record: CallRecord) -> float:

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Final
 
 from ivr_consent.core.errors import ConsentError
+from ivr_consent.store.open_files import OpenFiles
 
 SAMPLE_RATE: Final = 8000
 """Samples a second and side; MixMonitor's raw and wav files are telephone quality."""
@@ -101,39 +102,10 @@ def in_use(directory: Path, recording_id: str) -> bool | None:
     if not paths:
         return False
     wanted = {str(path.resolve()) for path in paths}
-    owners = {path.stat().st_uid for path in paths}
-    blind, others = False, False
-    # Plain strings: pathlib makes this walk over every process six times as dear, and each recorded call needs one.
-    for process in os.listdir("/proc"):
-        if not process.isdigit():
-            continue
-        folder = f"/proc/{process}/fd"
-        try:
-            if os.stat(folder).st_uid not in owners:
-                continue
-            others = others or int(process) != os.getpid()
-            descriptors = os.listdir(folder)
-        except PermissionError:
-            blind = blind or not _is_zombie(process)
-            continue
-        except OSError:
-            continue  # the process went away while we looked
-        for descriptor in descriptors:
-            try:
-                if os.readlink(f"{folder}/{descriptor}") in wanted and _is_open_for_writing(process, descriptor):
-                    return True
-            except OSError:
-                continue  # closed while we looked, or a special file that nobody may look at
-    # The switch itself is a process of that user: who sees none but himself (a container) sees nothing.
-    return None if blind or not others else False
-
-
-def _is_zombie(process: str) -> bool:
-    """A dead process waiting for its parent: it has no files, and nobody may look at them."""
-    try:
-        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] in "ZX"
-    except (OSError, IndexError):
-        return True  # gone by now
+    looked = OpenFiles({path.stat().st_uid for path in paths}, wanted)
+    if any(True for _ in looked):
+        return True
+    return None if looked.blind else False
 
 
 def wait_released(directory: Path, recording_id: str, deadline_s: float) -> bool | None:
@@ -145,12 +117,6 @@ def wait_released(directory: Path, recording_id: str, deadline_s: float) -> bool
     while (used := in_use(directory, recording_id)) is True and time.monotonic() < until:
         time.sleep(POLL_S)
     return None if used is None else not used
-
-
-def _is_open_for_writing(process: str, descriptor: str) -> bool:
-    text = Path(f"/proc/{process}/fdinfo/{descriptor}").read_text()
-    flags = next((line.split()[1] for line in text.splitlines() if line.startswith("flags:")), "0")
-    return int(flags, 8) & os.O_ACCMODE != os.O_RDONLY
 
 
 def finish(directory: Path, recording_id: str) -> Finished:

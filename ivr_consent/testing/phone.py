@@ -398,6 +398,7 @@ class Call:
         self._branch = ""
         self._cseq = itertools.count(1)
         self._invite_number = 0
+        self._offers = 1
         self._ended = asyncio.Event()
         self._replied = asyncio.Event()
         # Whoever is not interested in the answer shall not be told of its exception.
@@ -530,6 +531,18 @@ class Call:
                     await self._request("BYE")
         await self._media.stop()
 
+    async def hold(self, *, on: bool = True) -> None:
+        """Put the other side on hold, as a telephone's button does, or take it back (RFC 3264, 8.4)."""
+        self._offers += 1
+        sdp = self._sdp(events=True, direction="sendonly" if on else "sendrecv")
+        branch, number = _new_branch(), next(self._cseq)
+        answer = await self._phone.transaction(
+            self._message("INVITE", number, branch, sdp, "application/sdp"), branch + "INVITE"
+        )
+        self._phone.send(self._message("ACK", number, _new_branch()))
+        if answer.status >= 300:
+            raise CallRefused(answer.status, answer.reason)
+
     async def _cancel(self) -> None:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_TRANSACTION_LIMIT):
@@ -643,7 +656,7 @@ class Call:
         host, _ = self._phone.address
         name, kind = {"ulaw": ("PCMU", 0), "alaw": ("PCMA", 8)}[self._media.codec]
         formats = f"{kind} {_EVENT_PAYLOAD}" if events else f"{kind}"
-        lines = ["v=0", f"o=phone 1 1 IN IP4 {host}", "s=-", f"c=IN IP4 {host}", "t=0 0"]
+        lines = ["v=0", f"o=phone 1 {self._offers} IN IP4 {host}", "s=-", f"c=IN IP4 {host}", "t=0 0"]
         lines += [f"m=audio {self._media_port} RTP/AVP {formats}", f"a=rtpmap:{kind} {name}/{RATE}"]
         if events:
             lines += [f"a=rtpmap:{_EVENT_PAYLOAD} telephone-event/{RATE}", f"a=fmtp:{_EVENT_PAYLOAD} 0-15"]

@@ -100,7 +100,7 @@ cdr_csv cdr_manager cel_manager res_clialiases res_security_log
 # Files that Asterisk would complain about when missing.
 _EMPTY = (
     "udptl", "stasis", "ccss", "codecs", "sorcery", "pjproject", "cli", "cli_permissions", "cli_aliases",
-    "voicemail", "followme", "queuerules",
+    "followme", "queuerules",
 )  # fmt: skip
 
 
@@ -434,7 +434,8 @@ nosystemname = yes
         "logger.conf": "[general]\ndateformat = %F %T.%3q\n[logfiles]\nfull = notice,warning,error,verbose(4),dtmf\n",
         "musiconhold.conf": f"[default]\nmode=files\ndirectory={directory}/data/sounds/en/digits\n",
         "queues.conf": "[general]\n[support]\nstrategy=ringall\ntimeout=10\nretry=1\n"
-        "member => Local/agent@rig-agents/n\n",
+        "member => Local/agent@rig-agents/n\n"
+        "[taped]\nstrategy=ringall\ntimeout=10\nretry=1\nmonitor-format=wav\nmember => Local/agent@rig-agents/n\n",
         # `automon` is unknown to 22 and would void its whole featuremap
         "features.conf": "[general]\n[featuremap]\nautomixmon => *3\nblindxfer => #1\natxfer => *2\n"
         "parkcall => #72\n[applicationmap]\n",
@@ -442,6 +443,7 @@ nosystemname = yes
         "cdr.conf": "[general]\nenable=yes\nunanswered=yes\n[csv]\nusegmtime=yes\nloguniqueid=yes\nloguserfield=yes\n",
         "cdr_manager.conf": "[general]\nenabled=yes\n",
         "cel.conf": "[general]\nenable=yes\napps=all\nevents=ALL\n",
+        "voicemail.conf": "[general]\nformat=wav\n[default]\n100 => ,Rig\n",
         "confbridge.conf": "[general]\n[default_user]\ntype=user\n[default_bridge]\ntype=bridge\n",
         "indications.conf": "[general]\ncountry=us\n[us]\ndescription=US\nringcadence=2000,4000\n"
         "dial=350+440\nbusy=480+620/500,0/500\nring=440+480/2000,0/4000\n"

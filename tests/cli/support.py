@@ -107,8 +107,21 @@ class _ManagerServer(socketserver.ThreadingTCPServer):
         self.actions: list[str] = []
 
 
-LEAST = """Response: Success\r\nBridgeList: Get a list of bridges in the system.  (Priv: <none>)\r\n\
+NOTHING = """Response: Success\r\nBridgeList: Get a list of bridges in the system.  (Priv: <none>)\r\n\
 Ping: Keepalive command.  (Priv: <none>)"""
+LEAST = NOTHING + "".join(
+    f"\r\n{name}: Something.  (Priv: {rights})"
+    for name, rights in {
+        "Getvar": "call,reporting,all",
+        "Status": "system,call,reporting,all",
+        "StopMixMonitor": "call,all",
+        "MixMonitorMute": "system,call,all",
+        "Redirect": "call,all",
+        "Hangup": "system,call,all",
+        "Setvar": "call,all",
+    }.items()
+)
+"""What a user with write = call may send, as far as it matters."""
 MORE = LEAST + "\r\nOriginate: Originate a call.  (Priv: originate,all)"
 
 

@@ -22,7 +22,7 @@ import pytest
 from ivr_consent.core.flow import failed_decision
 from ivr_consent.store.ledger import Ledger
 from ivr_consent.testing.plans import call_context
-from tests.cli.support import MORE, Place, fake_manager, run, run_json
+from tests.cli.support import MORE, NOTHING, Place, fake_manager, run, run_json
 
 PATIENCE = 60.0  # seconds; a bound for what takes one, on a loaded machine too
 
@@ -39,6 +39,10 @@ MODULES = "\n".join(
         "func_logic",
         "func_strings",
         "func_timeout",
+        "app_originate",
+        "app_playtones",
+        "func_env",
+        "func_groupcount",
     )
 )
 
@@ -189,6 +193,20 @@ def test_a_manager_user_with_more_rights_than_it_needs(site: Place) -> None:
         row = found(site)[1]["manager write rights"]
     assert row["state"] == "warning"
     assert "Originate" in row["found"]
+    assert "Getvar" not in row["found"]
+
+
+def test_a_manager_user_that_may_stop_nothing(site: Place) -> None:
+    """The guard would be blind; without the guard it is as it should be."""
+    with with_manager(site, listed=NOTHING):
+        row = found(site)[1]["manager write rights"]
+        assert row["state"] == "problem"
+        assert "StopMixMonitor" in row["found"]
+        assert "write = call" in row["remedy"]
+        site.edit('mode = "enforce"', 'mode = "off"')
+        assert found(site)[1]["manager write rights"]["state"] == "ok"
+    with with_manager(site):
+        assert found(site)[1]["manager write rights"]["state"] == "warning"
 
 
 def test_something_else_on_the_managers_port(site: Place) -> None:
@@ -202,7 +220,28 @@ def test_silence_on_a_port_ends_at_its_deadline(site: Place) -> None:
         assert "does not answer" in found(site)[1]["manager login"]["found"]
 
 
-def asterisk_program(place: Place, read: str = "dtmf", gate: str = GATE, stamps: str = "Yes") -> str:
+FEATURES = """
+Builtin Feature           Default Current
+---------------           ------- -------
+Pickup                    *8      *8
+Blind Transfer            #       #1
+Attended Transfer                 *2
+One Touch MixMonitor              *3
+
+Dynamic Feature           Default Current
+---------------           ------- -------
+ivr-consent-withdraw      no def  *9
+ivr-consent-ask           no def  *8
+
+Feature Groups:
+---------------
+(none)
+"""
+
+
+def asterisk_program(
+    place: Place, read: str = "call,dialplan,agi,dtmf", gate: str = GATE, stamps: str = "Yes", features: str = FEATURES
+) -> str:
     """A program that answers as ``asterisk -rx`` does."""
     port = json.loads(run("--config", place.config, "dialplan", "--json").stdout)["files"]["extensions_consent.conf"]
     number = int(port.partition("agi://127.0.0.1:")[2].partition("/")[0])
@@ -212,6 +251,7 @@ def asterisk_program(place: Place, read: str = "dtmf", gate: str = GATE, stamps:
         "dialplan show ivr-consent": gate.format(port=number),
         "dialplan show ivr-consent-line": "There is no existence of 'ivr-consent-line' context\n",
         "module show": MODULES,
+        "features show": features,
     }
     program = place.root / "asterisk-program"
     program.write_text(
@@ -226,6 +266,20 @@ def test_asterisks_own_program_is_asked(site: Place) -> None:
     for name in ("manager read rights", "timestampevents", "dialplan", "modules"):
         assert rows.get(name, {"state": "ok"})["state"] == "ok", rows[name]
     assert rows["dialplan"]["state"] == rows["modules"]["state"] == "ok"
+
+
+@pytest.mark.parametrize(
+    ("features", "state", "said"),
+    [
+        (FEATURES, "ok", "*9 (ivr-consent-withdraw), *8 (ivr-consent-ask)"),
+        (FEATURES.replace("ivr-consent-ask     ", "another-feature     "), "problem", "*8 (ivr-consent-ask)"),
+        (FEATURES.replace("*9", "*7"), "problem", "*9 (ivr-consent-withdraw)"),
+        (FEATURES.replace("*3", "*9"), "warning", "*9 is also One Touch MixMonitor"),
+    ],
+)
+def test_asterisk_knows_the_codes_that_the_notice_speaks_of(site: Place, features: str, state: str, said: str) -> None:
+    row = found(site, "--asterisk", asterisk_program(site, features=features))[1]["feature codes"]
+    assert (row["state"], said in row["found"]) == (state, True), row
 
 
 def classic(site: Place, script: Path, options: str = "") -> dict[str, dict[str, str]]:
@@ -281,7 +335,7 @@ def test_what_asterisks_program_says_is_wrong(site: Place) -> None:
     assert rows["manager read rights"]["state"] == "problem"
     assert rows["timestampevents"]["state"] == "warning"
     assert "does not call" in rows["dialplan"]["found"]
-    rows = found(site, "--asterisk", asterisk_program(site, read="dtmf,call", gate="no such context"))[1]
+    rows = found(site, "--asterisk", asterisk_program(site, read="all", gate="no such context"))[1]
     assert rows["manager read rights"]["state"] == "warning"
     assert "not loaded" in rows["dialplan"]["found"]
 

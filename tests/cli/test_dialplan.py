@@ -16,7 +16,9 @@ ROUTED = """\
 
 
 def settings(**server: object) -> Settings:
-    return parse({"server": server, "lines": {"support": {}}}, Path("/x.toml"), "")
+    directory = dialplan.SHIPPED_RECORDINGS.rstrip("/")
+    document = {"server": server, "recordings": {"directory": directory}, "lines": {"support": {}}}
+    return parse({**document, "features": {"consent": "*8"}}, Path("/x.toml"), "")
 
 
 def test_the_gate_has_the_configured_address_and_else_is_as_shipped() -> None:
@@ -67,7 +69,9 @@ def test_a_gate_that_runs_the_classic_script_keeps_it(place: Place) -> None:
     write = ("--config", place.config, "dialplan", "--write", folder)
     assert "as before" not in run(*write, "--script", script).stdout
     gate = (folder / dialplan.INCLUDE_FILE).read_text()
-    assert gate.count(f"AGI({script},") == 2
+    assert gate.count(f"AGI({script},") == 3
+    assert f"AGI({script},--withdraw,$" in gate
+    assert "/withdraw" not in gate
     place.edit(ROUTED, ROUTED.replace("# ", ""))
     said = run(*write)
     assert said.exit_code == 0
@@ -89,7 +93,11 @@ def test_only_files_of_our_own_are_written_anew(place: Place) -> None:
     place.edit("port = 4573", "port = 4601")
     code, document = run_json("--config", place.config, "dialplan", "--write", folder)
     assert code == 1
-    assert document["files"] == {str(folder / dialplan.INCLUDE_FILE): "rewritten", str(foreign): "kept"}
+    assert document["files"] == {
+        str(folder / dialplan.INCLUDE_FILE): "rewritten",
+        str(foreign): "kept",
+        str(folder / dialplan.FEATURES_FILE): "unchanged",
+    }
     assert foreign.read_text().startswith("; mine")
     assert ":4601/" in (folder / dialplan.INCLUDE_FILE).read_text()
     foreign.unlink()
@@ -101,4 +109,22 @@ def test_only_files_of_our_own_are_written_anew(place: Place) -> None:
         "manager_consent.conf",
         dialplan.INCLUDE_FILE,
         dialplan.LINES_FILE,
+        dialplan.FEATURES_FILE,
     }
+
+
+def test_the_codes_and_the_marks_are_those_of_the_configuration(place: Place) -> None:
+    """R13: what is pressed in the call; where the mark of it is put; without the table, no code at all."""
+    place.edit('withdraw = "*9"', 'withdraw = "*77"')
+    files = run_json("--config", place.config, "dialplan")[1]["files"]
+    assert files[dialplan.FEATURES_FILE].partition("[applicationmap]\n")[2].splitlines() == [
+        "ivr-consent-withdraw => *77,self,Gosub(ivr-consent-withdraw,s,1)",
+        "ivr-consent-ask => *8,self,Gosub(ivr-consent-ask,s,1)",
+    ]
+    gate = files[dialplan.INCLUDE_FILE]
+    assert gate.count(f"Set(FILE({place.state}/recordings/${{id}}.withdrawn)=") == dialplan.MARKS
+    place.config.write_text(place.config.read_text().replace("[features]", "# [features]").replace("\nwithdraw", "\n#"))
+    place.config.write_text(place.config.read_text().replace("\nconsent =", "\n#"))
+    files = run_json("--config", place.config, "dialplan")[1]["files"]
+    assert "=>" not in files[dialplan.FEATURES_FILE]
+    assert "Set(LOCAL(codes)=)\n" in files[dialplan.INCLUDE_FILE]

@@ -30,6 +30,7 @@ WRITTEN = {
     "asterisk/ivr-consent/manager_consent.conf",
     "asterisk/ivr-consent/extensions_consent.conf",
     "asterisk/ivr-consent/extensions_consent_lines.conf",
+    "asterisk/ivr-consent/features_consent.conf",
 }
 
 
@@ -163,11 +164,11 @@ def test_a_lost_key_is_not_made_anew_beside_a_log(place: Place) -> None:
     assert (place.etc / "pseudonym.key").exists()
 
 
-def test_the_manager_user_may_do_nothing_but_hear_keys(place: Place) -> None:
+def test_the_manager_user_has_the_rights_of_the_guard_and_no_more(place: Place) -> None:
     text = (place.asterisk / "ivr-consent/manager_consent.conf").read_text()
     values = dict(re.findall(r"(?m)^(\w+) =[ ]?(.*)$", text))
-    assert values["read"] == "dtmf"
-    assert values["write"] == ""
+    assert values["read"] == "call,dialplan,agi,dtmf"
+    assert values["write"] == "call"
     assert values["deny"] == "0.0.0.0/0.0.0.0"
     assert values["permit"] == "127.0.0.1/255.255.255.255"
     assert len(values["secret"]) >= 32

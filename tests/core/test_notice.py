@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import tomllib
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -236,7 +237,8 @@ def test_every_prompt_has_its_place() -> None:
     text = (PROMPTS / "en" / "recording.toml").read_text()
     parsed, _ = parse_notice(tomllib.loads(text), "en.toml", TomlLines(text).line)
     assert parsed is not None
-    script, _ = compose(parsed, tuple(parsed.purposes), ALL_FACTS, several_languages=True)
+    facts = ALL_FACTS | {"code_withdraw": "*9"}
+    script, _ = compose(parsed, tuple(parsed.purposes), facts, several_languages=True)
     assert script is not None
     choice = [f"choice-{name}" for name in CHOICE]
     assert set(parsed.places) == {segment.id for segment in script.segments()} - set(DIGITS) | set(choice)
@@ -251,6 +253,25 @@ def test_every_prompt_has_its_place() -> None:
             REFERENCE,
         )
     assert parsed.place("nothing") == "en.toml"
+
+
+def test_the_code_that_withdraws_is_said_where_there_is_one() -> None:
+    """Element 8: a code that the switch does not know is never promised."""
+    parsed, _ = parse_notice(tomllib.loads((PROMPTS / "en" / "recording.toml").read_text()), "en.toml")
+    assert parsed is not None
+    said = {}
+    for code in ("", "*9"):
+        script, problems = compose(parsed, ("training",), ALL_FACTS | {"code_withdraw": code}, several_languages=False)
+        assert (problems, script is None) == ((), False)
+        assert script is not None
+        said[code] = {segment.id: segment.text for segment in script.information}
+    assert "withdrawal-code" not in said[""]
+    assert "*9" in said["*9"].pop("withdrawal-code")
+    assert said["*9"] == said[""]
+    always = tuple(replace(segment, only_if=None) for segment in parsed.segments)
+    script, (problem, *_) = compose(replace(parsed, segments=always), ("training",), ALL_FACTS, several_languages=True)
+    assert script is None
+    assert "[features]" in problem.remedy
 
 
 def test_takes_and_voices() -> None:

@@ -29,7 +29,7 @@ from ivr_consent import config
 from ivr_consent.config import Line, Settings
 from ivr_consent.core.steps import Prompt
 from ivr_consent.language import Clues
-from ivr_consent.pbx.asterisk.dialplan import render_include, render_lines
+from ivr_consent.pbx.asterisk.dialplan import render_features, render_include, render_lines
 from ivr_consent.pbx.asterisk.manager import Event, ManagerLink
 from ivr_consent.site import line_states, load_site
 from ivr_consent.store.reader import CallRecord, LedgerReader
@@ -53,6 +53,9 @@ CONFIGURATION = """
 port = {port}
 drain_seconds = 20
 {manager}
+[guard]
+spool = ["{spool}"]
+{guard}
 [prompts]
 audio = "{audio}"
 {voices}
@@ -99,6 +102,12 @@ host = "127.0.0.1"
 port = {port}
 username = "ivr-consent"
 secret_file = "manager.secret"
+"""
+
+FEATURES = """
+[features]
+withdraw = "*9"
+consent = "*8"
 """
 
 DIALPLAN = """
@@ -448,7 +457,9 @@ def shared_audio() -> Iterator[Path]:
         yield folder
 
 
-def write_site(home: Path, port: int, ami_port: int | None, lines: Mapping[str, Line]) -> Settings:
+def write_site(
+    home: Path, port: int, ami_port: int | None, lines: Mapping[str, Line], spool: Path, guard: str = ""
+) -> Settings:
     """A site's files: voice, configuration, manager secret. The shipped notice, spoken as tones."""
     manager = "" if ami_port is None else MANAGER.format(port=ami_port)
     (home / "manager.secret").write_text("least-rights\n")
@@ -462,7 +473,11 @@ def write_site(home: Path, port: int, ami_port: int | None, lines: Mapping[str, 
             tomlkit.dumps({"lines": {name: line.model_dump(exclude_none=True)}}) for name, line in lines.items()
         )
         path = home / "ivr-consent.toml"
-        path.write_text(CONFIGURATION.format(port=port, manager=manager, audio=audio, voices=voices, lines=more))
+        path.write_text(
+            CONFIGURATION.format(
+                port=port, manager=manager, audio=audio, voices=voices, lines=more, spool=spool, guard=guard
+            )
+        )
         settings = config.load(path)
         publish(settings)
     return settings
@@ -479,12 +494,23 @@ def publish(settings: Settings) -> None:
 
 @contextlib.asynccontextmanager
 async def site(
-    version: Version, *, manager: bool = True, lines: Mapping[str, Line] = MappingProxyType({})
+    version: Version,
+    *,
+    manager: bool = True,
+    lines: Mapping[str, Line] = MappingProxyType({}),
+    guard: str = "",
+    dialplan: str = "",
+    features: bool = False,
 ) -> AsyncIterator[Site]:
-    """A running site; everything stopped and removed at the end."""
+    """A running site; everything stopped and removed at the end. ``guard``: more of its table; ``dialplan``: more.
+
+    SIP_PORT in the dialplan is Asterisk's own. With ``features`` the codes *9 and *8 are there, and keys are heard in
+    the audio of a phone that offers no telephone events.
+    """
     port = free_port()
-    pbx = Instance(version)
-    pbx.add_manager("ivr-consent", "least-rights", read="dtmf", write="")
+    pbx = Instance(version, dtmf_mode="auto" if features else "rfc4733")
+    pbx.add_manager("admin", "admin")
+    pbx.add_manager("ivr-consent", "least-rights", read="call,dialplan,agi,dtmf", write="call")
     pbx.add_manager("watch", "watch", read="agi,call,user,dialplan", write="call,command,system,reporting")
     with tempfile.TemporaryDirectory(prefix="ivr-consent-live-") as folder:
         home = Path(folder)
@@ -495,8 +521,14 @@ async def site(
             skip_or_fail(str(error))
         relay = Relay(pbx.ami_port)
         await relay.start()
-        settings = write_site(home, port, relay.port if manager else None, lines)
-        await pbx.reload_dialplan(render_include(settings) + render_lines(settings) + DIALPLAN)
+        guard += FEATURES if features else ""
+        settings = write_site(home, port, relay.port if manager else None, lines, pbx.directory / "spool", guard)
+        more = DIALPLAN + dialplan.replace("SIP_PORT", str(pbx.sip_port))
+        await pbx.reload_dialplan(render_include(settings) + render_lines(settings) + more)
+        if features:
+            with (pbx.directory / "etc/features.conf").open("a") as file:
+                file.write(render_features(settings))
+            await pbx.cli("module reload features")
         server = Server(home / "ivr-consent.toml")
         watch = ManagerLink("127.0.0.1", pbx.ami_port, "watch", "watch", events="agi,user,call")
         here = Site(version, home, pbx, settings, watch, server, relay)

@@ -254,3 +254,79 @@ def test_what_was_asked_after_its_decision_is_no_call_that_died(two_hours_ago: L
     assert [reason for _, reason, *_ in decisions(two_hours_ago, ID)] == ["silence"]
     with two_hours_ago.reader() as reader:
         assert reader.undecided(datetime.now(UTC)) == []
+
+
+# --- withdrawn by a code in the call -----------------------------------------------------------------------------
+
+
+def marked(directory: Path, said: str = "caller") -> Path:
+    path = directory / f"{ID}.withdrawn"
+    path.write_text(said)
+    return path
+
+
+@pytest.mark.parametrize("ended", [False, True])
+def test_a_mark_outlives_whoever_should_have_been_told(ledger: Ledger, directory: Path, ended: bool) -> None:
+    """R13, I5: the service was dead when the code was pressed; the sweep erases, also what has ended since."""
+    grant(ledger, "recording_confirmed", "routed")
+    (directory / f"{ID}.raw").write_bytes(FRAMES)
+    if ended:
+        assert lifecycle.finish_ended(ledger, directory, ID)
+    marked(directory, "agent")
+    lifecycle.sweep(ledger, directory, frozenset())
+    assert list(directory.iterdir()) == []
+    last = record(ledger).later[-1]
+    assert (last.kind, last.payload["by"], last.payload["stop_confirmed"]) == ("withdrawn", "agent", True)
+    kinds = [event.kind for event in record(ledger).later]
+    lifecycle.sweep(ledger, directory, frozenset())
+    assert [event.kind for event in record(ledger).later] == kinds
+
+
+def test_a_recording_that_was_withdrawn_is_not_finished(ledger: Ledger, directory: Path) -> None:
+    """I5: the hang-up comes before the withdrawal could be told."""
+    grant(ledger, "recording_confirmed", "routed")
+    (directory / f"{ID}.raw").write_bytes(FRAMES)
+    marked(directory)
+    assert lifecycle.finish_ended(ledger, directory, ID)
+    assert list(directory.iterdir()) == []
+    assert [event.kind for event in record(ledger).later][-1] == "withdrawn"
+    assert "recording_ended" not in [event.kind for event in record(ledger).later]
+
+
+def test_pressed_twice_is_one_withdrawal(ledger: Ledger, directory: Path) -> None:
+    grant(ledger, "recording_confirmed", "routed")
+    (directory / f"{ID}.raw").write_bytes(FRAMES)
+    stop = lifecycle.Stop(True, 1, 12)
+    for _ in range(2):
+        marked(directory)
+        assert lifecycle.withdraw_pressed(ledger, directory, ID, "caller", stop)
+        assert list(directory.iterdir()) == []
+    (last,) = [event for event in record(ledger).later if event.kind == "withdrawn"]
+    assert (last.payload["recorders_stopped"], last.payload["stop_milliseconds"]) == (1, 12)
+
+
+def test_a_recorder_that_still_writes_is_not_said_to_have_stopped(ledger: Ledger, directory: Path) -> None:
+    """R9: nothing of it is left, and the log does not say more than is known."""
+    grant(ledger, "recording_confirmed", "routed")
+    with (directory / f"{ID}.raw").open("wb") as recorder:
+        recorder.write(FRAMES)
+        marked(directory)
+        lifecycle.sweep(ledger, directory, frozenset())
+    assert list(directory.iterdir()) == []
+    last = record(ledger).later[-1].payload
+    assert (last["was_running"], last["stop_confirmed"]) == (True, False)
+
+
+def test_marks_of_nothing_are_cleared_away_and_early_ones_stay(ledger: Ledger, directory: Path) -> None:
+    """A mark before the recorder is confirmed waits for it; one of no call of ours is nobody's."""
+    (directory / f"{'f' * 32}.withdrawn").write_text("caller")
+    (directory / "notes.withdrawn").write_text("mine")
+    grant(ledger)
+    mark = marked(directory, "")
+    assert lifecycle.honour_marks(ledger, directory) == 0
+    assert sorted(path.name for path in directory.iterdir()) == [mark.name, "notes.withdrawn"]
+    assert not lifecycle.withdraw_pressed(ledger, directory, ID, "caller", lifecycle.Stop(True, 0, 0))
+    note(ledger, "recording_confirmed")
+    assert lifecycle.honour_marks(ledger, directory) == 1
+    assert [path.name for path in directory.iterdir()] == ["notes.withdrawn"]
+    assert record(ledger).later[-1].payload["by"] == "caller"

@@ -379,6 +379,10 @@ class Channel:
         """Tell the dialplan our id of the call, so that its log and ours can be joined."""
         yield from self._say(wire.set_variable(variables.CALL_ID, call_id))
 
+    def tell_withdrawn(self, done: bool) -> Generator[Request, Response, None]:
+        """Tell the dialplan, on the channel that reports a withdrawal, whether it is done."""
+        yield from self._say(wire.set_variable(variables.WITHDRAWN, "yes" if done else "no"))
+
     def dialled(self) -> Generator[Request, Response, str]:
         """The extension from which the gate was entered by Gosub; empty when it is no number.
 

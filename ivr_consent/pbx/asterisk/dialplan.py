@@ -17,11 +17,20 @@ from ivr_consent.pbx.asterisk.variables import (
     ENDED_ARGUMENT,
     ENDED_SCRIPT,
     RESULT,
+    WITHDRAW_ARGUMENT,
+    WITHDRAW_SCRIPT,
 )
 from ivr_consent.site import shipped
 
 INCLUDE_FILE: Final = "extensions_consent.conf"
 LINES_FILE: Final = "extensions_consent_lines.conf"
+
+FEATURES_FILE: Final = "features_consent.conf"
+"""For features.conf, not for the dialplan."""
+
+WITHDRAW_FEATURE: Final = "ivr-consent-withdraw"
+ASK_FEATURE: Final = "ivr-consent-ask"
+"""Names of the codes in Asterisk's application map, and of the contexts that they run."""
 
 LINES_CONTEXT: Final = "ivr-consent-line"
 """Context with an extension for each line that has destinations: ``Goto(ivr-consent-line,support,1)``."""
@@ -35,6 +44,14 @@ MARK_WITHIN: Final = 2000
 SHIPPED_ADDRESS: Final = "agi://127.0.0.1:4573/"
 DRAFT_ADDRESS: Final = "agi://127.0.0.1:4574/"
 """The addresses in the shipped file, of the service and of a draft's trial; nothing else in it is replaced."""
+
+SHIPPED_RECORDINGS: Final = "/var/lib/ivr-consent/recordings/"
+"""Where the shipped file puts the mark of a withdrawal."""
+
+SHIPPED_CODES: Final = f"Set(LOCAL(codes)={WITHDRAW_FEATURE}#{ASK_FEATURE})"
+
+MARKS: Final = 2
+"""How often it does."""
 
 _PLAIN_PATH: Final = re.compile(r"/[A-Za-z0-9_./-]+")
 
@@ -62,21 +79,27 @@ def render_include(settings: Settings, script: Path | None = None) -> str:
         text = path.read_text(encoding="utf-8")
     except OSError as error:
         raise ConsentError(f"{path} cannot be read ({error.strerror}); install ivr-consent again") from None
-    calls = (f"AGI({SHIPPED_ADDRESS}{CONSENT_SCRIPT},", f"AGI({SHIPPED_ADDRESS}{ENDED_SCRIPT},")
+    scripts = (CONSENT_SCRIPT, ENDED_SCRIPT, WITHDRAW_SCRIPT)
+    calls = tuple(f"AGI({SHIPPED_ADDRESS}{name}," for name in scripts)
     draft = f"AGI({DRAFT_ADDRESS}{CONSENT_SCRIPT},"
     expected = (*calls, draft)
     if not is_ours(text) or any(text.count(call) != 1 for call in expected) or text.count("agi://") != len(expected):
         raise ConsentError(f"{path} has been changed; install ivr-consent again")
+    if text.count(SHIPPED_RECORDINGS) != MARKS or text.count(SHIPPED_CODES) != 1:
+        raise ConsentError(f"{path} has been changed; install ivr-consent again")
     text = text.replace(DRAFT_ADDRESS, address(settings, settings.server.draft_port))
+    text = text.replace(SHIPPED_RECORDINGS, f"{settings.path(settings.recordings.directory)}/")
+    text = text.replace(SHIPPED_CODES, f"Set(LOCAL(codes)={'#'.join(feature_codes(settings))})")
     if script is None:
         return text.replace(SHIPPED_ADDRESS, address(settings))
     for needed in (script, settings.source):
         if not _PLAIN_PATH.fullmatch(str(needed)):
             raise ConsentError(f"{needed} cannot stand in a dialplan; use a path of letters, digits and / . _ -")
     # The configuration comes last, after what the gate passes: an argument of the process, not of the session.
-    call, ended = (f"AGI({script},", f"AGI({script},{ENDED_ARGUMENT},")
+    for call, argument in zip(calls, ("", f"{ENDED_ARGUMENT},", f"{WITHDRAW_ARGUMENT},"), strict=True):
+        text = text.replace(call, f"AGI({script},{argument}")
     lines = []
-    for line in text.replace(calls[0], call).replace(calls[1], ended).splitlines(keepends=True):
+    for line in text.splitlines(keepends=True):
         ours = f"AGI({script}," in line
         lines.append(f"{line.rstrip()[:-1]},{CONFIGURATION_ARGUMENT}{settings.source})\n" if ours else line)
     return "".join(lines)
@@ -123,9 +146,38 @@ def _extension(settings: Settings, name: str, line: Line, recorded: str, unrecor
     )
 
 
+def feature_codes(settings: Settings) -> dict[str, str]:
+    """The feature codes of the configuration, by their names in the application map."""
+    features = settings.features
+    if features is None:
+        return {}
+    codes = {WITHDRAW_FEATURE: features.withdraw}
+    return codes if features.consent is None else codes | {ASK_FEATURE: features.consent}
+
+
+def render_features(settings: Settings) -> str:
+    """The codes for the middle of a call, to be included at the end of features.conf.
+
+    ``self``: what they do is done on the channel of who pressed.
+    """
+    head = (
+        f"; ivr-consent: codes that are pressed in the middle of a call. {MARK}; do not edit.\n"
+        "; Include it at the end of features.conf; then: asterisk -rx 'module reload features'\n"
+    )
+    codes = feature_codes(settings)
+    if not codes:
+        return f"{head}; There are none: add [features] to the configuration, and write this file anew.\n"
+    lines = [f"{name} => {code},self,Gosub({name},s,1)\n" for name, code in codes.items()]
+    return f"{head}\n[applicationmap]\n{''.join(lines)}"
+
+
 def render_files(settings: Settings, script: Path | None = None) -> dict[str, str]:
-    """Every file of ours for the dialplan, by its name; see :func:`render_include`."""
-    return {INCLUDE_FILE: render_include(settings, script), LINES_FILE: render_lines(settings)}
+    """Every file of ours for the switch's configuration, by its name; see :func:`render_include`."""
+    return {
+        INCLUDE_FILE: render_include(settings, script),
+        LINES_FILE: render_lines(settings),
+        FEATURES_FILE: render_features(settings),
+    }
 
 
 def is_ours(text: str) -> bool:

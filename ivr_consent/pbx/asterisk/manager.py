@@ -230,8 +230,14 @@ class _Pending:
 class _Protocol(AMIProtocol):  # type: ignore[misc]  # panoramisk is released without types
     """One connection, from its greeting to its end. It is never used a second time."""
 
-    def __init__(self, on_event: Callable[[Event], None], on_lost: Callable[[_Protocol], None]) -> None:
+    def __init__(
+        self,
+        on_event: Callable[[Event], None],
+        on_lost: Callable[[_Protocol], None],
+        wanted: Callable[[bytes], bool] | None = None,
+    ) -> None:
         self._on_event = on_event
+        self._wanted = wanted
         self._on_lost = on_lost
         loop = asyncio.get_running_loop()
         self.greeted: asyncio.Future[bool] = loop.create_future()
@@ -271,8 +277,11 @@ class _Protocol(AMIProtocol):  # type: ignore[misc]  # panoramisk is released wi
         # Messages are cut out as bytes and decoded whole: a letter that two segments share stays whole.
         start = 0
         while (end := self._buffer.find(b"\r\n\r\n", max(start, self._searched))) >= 0:
-            text = self._buffer[start:end].decode("utf-8", "surrogateescape").strip("\r\n")
+            message = bytes(self._buffer[start:end])
             start = end + 4
+            if self._is_unwanted(message):
+                continue
+            text = message.decode("utf-8", "surrogateescape").strip("\r\n")
             if text:
                 self.handle_message(text, arrived)
             if not self._is_open():  # a callback may close the link: what came after is for nobody
@@ -284,6 +293,12 @@ class _Protocol(AMIProtocol):  # type: ignore[misc]  # panoramisk is released wi
 
     def _is_open(self) -> bool:
         return not self._dropped
+
+    def _is_unwanted(self, message: bytes) -> bool:
+        """Whether it is an event that nobody asked for and that nobody looks at: not read any further."""
+        if self._wanted is None or not message.startswith(b"Event: ") or b"\r\nActionID: " in message:
+            return False
+        return not self._wanted(message)
 
     def _take_greeting(self) -> bool:
         line, end, rest = self._buffer.partition(b"\r\n")
@@ -495,6 +510,9 @@ class ManagerLink:
         self._task: asyncio.Task[None] | None = None
         self._closed = False
         self._refusal_said = False
+        self._wanted: Callable[[bytes], bool] | None = None
+        self.connections = 0
+        """How often the link came up: another number, and something may have happened that nobody was told of."""
 
     def __repr__(self) -> str:
         return f"<ManagerLink {self.host}:{self.port} {'up' if self.up else 'down'}>"
@@ -527,6 +545,10 @@ class ManagerLink:
         A callback may be a coroutine function. What it raises is logged by type and goes no further.
         """
         self._callbacks.register_event(pattern, callback)
+
+    def only(self, wanted: Callable[[bytes], bool]) -> None:
+        """Skip every event that `wanted` says no to, before it is read; asked of its bytes, from the next link on."""
+        self._wanted = wanted
 
     async def action(
         self,
@@ -581,7 +603,7 @@ class ManagerLink:
 
     async def _one_connection(self) -> str:
         """Connect, log in and stay until the connection ends; returns why it ended."""
-        protocol = _Protocol(self._callbacks.dispatch, self._lost)
+        protocol = _Protocol(self._callbacks.dispatch, self._lost, self._wanted)
         try:
             async with asyncio.timeout(self._pace.connect):
                 await asyncio.get_running_loop().create_connection(
@@ -592,6 +614,7 @@ class ManagerLink:
                 raise ManagerGone(protocol.reason, sent=False)
             await self._log_in(protocol)
             self._protocol = protocol
+            self.connections += 1
             self._up.set()
             self._refusal_said = False
             log.info("manager_up")

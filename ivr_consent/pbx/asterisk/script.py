@@ -21,7 +21,7 @@ from ivr_consent.core.steps import Decide, Note
 from ivr_consent.logs import configure_logging, get_logger
 from ivr_consent.pbx.asterisk import channel as ch
 from ivr_consent.pbx.asterisk.hardened import AGIReplyTimeout, AGIStreamBroken, ScriptAGI
-from ivr_consent.pbx.asterisk.session import SessionRequest, SessionResponse, Summary, session
+from ivr_consent.pbx.asterisk.session import SessionRequest, SessionResponse, Summary, Withdraw, session
 from ivr_consent.pbx.asterisk.variables import CONFIGURATION_ARGUMENT
 from ivr_consent.site import Site, load_site
 from ivr_consent.store import lifecycle, recordings
@@ -37,7 +37,7 @@ log = get_logger()
 
 
 def main() -> int:
-    """One call. Exit status 0 only after a durable grant (or a finished recording): anything else is unrecorded."""
+    """One call. Exit status 0 only after a durable grant, a finished recording or a withdrawal: else unrecorded."""
     configure_logging()
     try:
         agi = ScriptAGI()
@@ -61,7 +61,7 @@ def main() -> int:
         route=summary.route,
         logged=summary.logged,
     )
-    return 0 if summary.outcome in ("granted", "ended") else 1
+    return 0 if summary.outcome in ("granted", "ended", "withdrawn") else 1
 
 
 def _serve(agi: ScriptAGI) -> Summary:
@@ -122,8 +122,18 @@ def _answer(agi: ScriptAGI, site: Site, ledger: Ledger, request: SessionRequest)
             return ch.Seen(released is True)
         case ch.Discard():
             return ch.Seen(recordings.discard(site.recordings, request.recording_id))
+        case Withdraw():
+            return ch.Seen(_withdraw(site, ledger, request))
         case _:
             return ch.Seen(lifecycle.finish_ended(ledger, site.recordings, request.recording_id))
+
+
+def _withdraw(site: Site, ledger: Ledger, request: Withdraw) -> bool:
+    """Erase and log; True when the recorder is known to have stopped. There is no manager link to stop it by."""
+    began = time.monotonic()
+    released = recordings.wait_released(site.recordings, request.recording_id, ch.FILE_DEADLINE_S) is True
+    stop = lifecycle.Stop(released, 0, int((time.monotonic() - began) * 1000))
+    return lifecycle.withdraw_pressed(ledger, site.recordings, request.recording_id, request.by, stop) and released
 
 
 def _ask(agi: ScriptAGI, request: ch.Send) -> ch.Heard | ch.Lost:

@@ -11,9 +11,9 @@ import contextlib
 import ipaddress
 import secrets
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Coroutine, Generator
 from pathlib import Path
-from typing import Final, Protocol, cast
+from typing import Any, Final, Protocol, cast
 
 from ivr_consent.core.decision import CallContext, Outcome
 from ivr_consent.core.errors import ConsentError
@@ -28,6 +28,7 @@ from ivr_consent.pbx.asterisk.session import (
     SessionRequest,
     SessionResponse,
     Summary,
+    Withdraw,
     session,
 )
 from ivr_consent.pbx.asterisk.variables import CHECK_SCRIPT
@@ -46,6 +47,9 @@ FILE_POLL_S: Final = 0.02
 
 BACKLOG: Final = 512
 """Connections that may wait in the kernel: more than calls that can arrive while one batch is written."""
+
+WITHDRAWAL_DEADLINE_S: Final = 20.0
+"""For a withdrawal: the manager's reply, the recorder's file being closed, and the log's word."""
 
 MAX_WRITE_BUFFER: Final = 16 * 1024
 """A peer that does not read: one command is at most 1000 bytes and waits for its reply, so more is never queued."""
@@ -84,12 +88,17 @@ class Server:
         max_calls: int = 1000,
         presses: Presses | None = None,
         finish: Callable[[str], None] | None = None,
+        withdraw: Callable[[str, str], Coroutine[Any, Any, bool]] | None = None,
         observe: Observer | None = None,
+        blind: Callable[[], str | None] = lambda: None,
     ) -> None:
         self.lines = lines
+        self.blind = blind
+        """Why callers are not asked at present; ``None``: they are."""
         self.ledger = ledger
         self.presses = presses
         self.finish = finish
+        self.withdraw = withdraw
         self.observe = observe
         self.calls: set[_Connection] = set()
         self._refused = 0
@@ -176,6 +185,7 @@ class _Connection(asyncio.Protocol):
         self.awaiting: SessionRequest | None = None
         self.ticket: Ticket | None = None
         self.cancel_press: Callable[[], object] | None = None
+        self.withdrawing: asyncio.Task[bool] | None = None
         self.transport: asyncio.Transport | None = None
         self.sent_at = 0.0
         self.began_at = time.monotonic()
@@ -231,6 +241,7 @@ class _Connection(asyncio.Protocol):
             nonce=_nonce,
             presses_known=presses.known if presses is not None else _never,
             observe=self.server.observe,
+            closed=self.server.blind(),
         )
         self._step(None)
 
@@ -304,9 +315,27 @@ class _Connection(asyncio.Protocol):
             return None
         if isinstance(request, ch.Discard):
             return ch.Seen(recordings.discard(self.lines.recordings, request.recording_id))
+        if isinstance(request, Withdraw):
+            return self._withdraw(request, now)
         if self.server.finish is not None:
             self.server.finish(request.recording_id)
         return ch.Seen(True)
+
+    def _withdraw(self, request: Withdraw, now: float) -> SessionResponse | None:
+        if self.server.withdraw is None:
+            return ch.Seen(False)
+        self.deadline = now + WITHDRAWAL_DEADLINE_S
+        self.withdrawing = self.loop.create_task(self.server.withdraw(request.recording_id, request.by))
+        self.withdrawing.add_done_callback(self._withdrawn)
+        return None
+
+    def _withdrawn(self, task: asyncio.Task[bool]) -> None:
+        self.withdrawing = None
+        done = not task.cancelled() and task.exception() is None and task.result()
+        if not task.cancelled() and task.exception() is not None:
+            log.error("withdrawal_failed", exc_info=task.exception())
+        if isinstance(self.awaiting, Withdraw):
+            self._resume(ch.Seen(done))
 
     def _send(self, request: ch.Send, now: float) -> SessionResponse | None:
         if self.lost is not None:
@@ -333,6 +362,8 @@ class _Connection(asyncio.Protocol):
             # Asked of what is in force now, not when the call began: what was heard since may not be what is named.
             if decision.outcome is Outcome.GRANTED and self.server.lines.damaged(decision.call.line):
                 return Failed("line_damaged")
+            if decision.outcome is Outcome.GRANTED and (blind := self.server.blind()) is not None:
+                return Failed(blind)
             self.ticket = ledger.decide(request.decision, self._written)
         else:
             call = request.call

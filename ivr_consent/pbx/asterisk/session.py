@@ -1,4 +1,4 @@
-"""One AGI session: the gate, or the hang-up handler of a recorded call. A generator, like the channel.
+"""One AGI session: the gate, the hang-up handler of a recorded call, or a withdrawal in it. A generator, too.
 
 It joins flow, channel and log: steps for the switch go to the channel, decisions and notes to the driver, which owns
 the log. The driver's answers to those are the ledger's own (``Granted``, ``Logged``, ``Failed``).
@@ -17,11 +17,24 @@ from ivr_consent.core.flow import Ending, Plan, consent_flow, refusal_flow
 from ivr_consent.core.steps import Decide, Failed, Granted, Logged, Note, Result, Step
 from ivr_consent.language import Clues, Rules
 from ivr_consent.pbx.asterisk import channel as ch
-from ivr_consent.pbx.asterisk.variables import CHECK_SCRIPT, CONSENT_SCRIPT, ENDED_ARGUMENT, ENDED_SCRIPT
+from ivr_consent.pbx.asterisk.variables import (
+    CHECK_SCRIPT,
+    CONSENT_SCRIPT,
+    ENDED_ARGUMENT,
+    ENDED_SCRIPT,
+    WITHDRAW_ARGUMENT,
+    WITHDRAW_SCRIPT,
+)
 from ivr_consent.pbx.asterisk.wire import Environment
+from ivr_consent.store.withdrawals import BY
 
 PRESENTATION_RESTRICTED: Final = 0x60
 """Bits of ``agi_callingpres`` (Q.931): any of them means that the caller withholds the number."""
+
+NUMBER: Final = re.compile(r"\+?[0-9]{1,32}")
+"""The number of who is asked, as the dialplan gives it for a call of its own."""
+
+RECORDING_ID: Final = re.compile(r"[0-9a-f]{32}")
 
 UNKNOWN_LINE: Final = "-"
 """Stands in the log for a line that the dialplan named and the configuration does not know."""
@@ -34,7 +47,15 @@ class Finish:
     recording_id: str
 
 
-SessionRequest = ch.Request | Decide | Note | Finish
+@dataclass(frozen=True, slots=True)
+class Withdraw:
+    """``caller`` or ``agent`` has withdrawn consent by a code in the call. Response: Seen, whether nothing is left."""
+
+    recording_id: str
+    by: str
+
+
+SessionRequest = ch.Request | Decide | Note | Finish | Withdraw
 SessionResponse = ch.Response | Granted | Logged | Failed
 
 
@@ -102,10 +123,12 @@ def session(
     nonce: Callable[[], str],
     presses_known: Callable[[], bool],
     observe: Observer | None = None,
+    closed: str | None = None,
 ) -> Generator[SessionRequest, SessionResponse, Summary]:
     """Serve one AGI connection after its environment has been read.
 
     Nothing of the environment is believed before the echo has come back: a caller can forge the rest of it.
+    ``closed``: why nobody is asked at present, whatever the line.
     """
     channel = ch.Channel(environment, lines.recordings, nonce=nonce, presses_known=presses_known)
     if not (yield from channel.echo()):
@@ -116,11 +139,13 @@ def session(
     script, arguments = _asked(environment)
     if script == ENDED_SCRIPT:
         return (yield from _ended(arguments))
+    if script == WITHDRAW_SCRIPT:
+        return (yield from _withdrawn(arguments, channel))
     if script != CONSENT_SCRIPT:
         quiet = script == CHECK_SCRIPT
         reason = "checked" if quiet else "unknown_script"
         return Summary(script if quiet else "unknown", UNKNOWN_LINE, None, "failed", reason, "unrecorded", logged=False)
-    return (yield from _gate(environment, arguments, lines, channel, call_id, observe))
+    return (yield from _gate(environment, arguments, lines, channel, call_id, observe, closed))
 
 
 def _asked(environment: Environment) -> tuple[str, tuple[str, ...]]:
@@ -130,6 +155,8 @@ def _asked(environment: Environment) -> tuple[str, tuple[str, ...]]:
         return environment.network_script.partition("?")[0], arguments
     if arguments[:1] == (ENDED_ARGUMENT,):
         return ENDED_SCRIPT, arguments[1:]
+    if arguments[:1] == (WITHDRAW_ARGUMENT,):
+        return WITHDRAW_SCRIPT, arguments[1:]
     return CONSENT_SCRIPT, arguments
 
 
@@ -140,14 +167,19 @@ def _gate(
     channel: ch.Channel,
     call_id: str,
     observe: Observer | None,
+    closed: str | None,
 ) -> Generator[SessionRequest, SessionResponse, Summary]:
     asked_for = arguments[0] if arguments else ""
     restricted = int(environment.raw.get("agi_callingpres", "0") or "0") & PRESENTATION_RESTRICTED
     caller = None if restricted else environment.caller_number
+    if len(arguments) > 1 and NUMBER.fullmatch(arguments[1]):
+        caller = arguments[1]  # the dialplan's own word on who is asked: an outgoing call's channel may show another's
     plan = lines.plan(asked_for, (yield from _clues(environment, lines.language_by(asked_for), caller, channel)))
     known = plan != "unknown_line"
     if plan == "no_language" and channel.ended:
         plan = channel.why_ended()  # a clue may be missing because the switch was gone before it could tell
+    if closed is not None and not isinstance(plan, str):
+        plan = closed
     call = _context(environment, lines, call_id, asked_for if known else UNKNOWN_LINE, lines.subject(caller))
     yield from channel.announce(call_id)
     flow = refusal_flow(call, plan) if isinstance(plan, str) else consent_flow(plan, call, lines.reference(call_id))
@@ -218,7 +250,19 @@ def _conduct(
 def _ended(arguments: tuple[str, ...]) -> Generator[SessionRequest, SessionResponse, Summary]:
     """The hang-up handler: which recording it was is in our own variable, so take nothing but an id of our form."""
     recording_id = arguments[0] if arguments else ""
-    if not re.fullmatch(r"[0-9a-f]{32}", recording_id):
+    if not RECORDING_ID.fullmatch(recording_id):
         return Summary(ENDED_SCRIPT, UNKNOWN_LINE, None, "failed", "not_a_recording", "-", logged=False)
     yield Finish(recording_id)
     return Summary(ENDED_SCRIPT, UNKNOWN_LINE, recording_id, "ended", "hung_up", "-", logged=True)
+
+
+def _withdrawn(arguments: tuple[str, ...], channel: ch.Channel) -> Generator[SessionRequest, SessionResponse, Summary]:
+    """A code was pressed in the call. Of the arguments, an id of our form and who pressed are taken, and no more."""
+    recording_id, by = (*arguments, "", "")[:2]
+    if not RECORDING_ID.fullmatch(recording_id) or by not in BY:
+        return Summary(WITHDRAW_SCRIPT, UNKNOWN_LINE, None, "failed", "not_a_recording", "-", logged=False)
+    done = yield Withdraw(recording_id, by)
+    assert isinstance(done, ch.Seen)
+    yield from channel.tell_withdrawn(done.yes)
+    outcome = "withdrawn" if done.yes else "failed"
+    return Summary(WITHDRAW_SCRIPT, UNKNOWN_LINE, recording_id, outcome, f"by_{by}", "-", logged=done.yes)

@@ -13,8 +13,14 @@ REASON: Final = "IVR_CONSENT_REASON"
 CALL_ID: Final = "IVR_CONSENT_ID"
 """Our id of the call: names the decision in the log and the recording."""
 
+LINE: Final = "IVR_CONSENT_LINE"
+"""The line that asked, as the dialplan named it."""
+
 MIXMONITOR: Final = "IVR_CONSENT_MIXMONITOR"
 """Asterisk's handle of the recorder that a grant started."""
+
+WITHDRAWN: Final = "IVR_CONSENT_WITHDRAWN"
+"""``yes`` on the channel that reports a withdrawal, once nothing records any more and nothing is left."""
 
 CONTEXT: Final = "ivr-consent"
 """The context of our dialplan; a session that comes from it may lean on its ``T`` extension."""
@@ -24,10 +30,13 @@ DRAFT_CONTEXT: Final = "ivr-consent-draft"
 
 CONSENT_SCRIPT: Final = "consent"
 ENDED_SCRIPT: Final = "ended"
-"""What stands after the host in ``agi://127.0.0.1:4573/…``: the gate, and the hang-up handler of a recorded call."""
+WITHDRAW_SCRIPT: Final = "withdraw"
+"""What stands after the host in ``agi://127.0.0.1:4573/…``: the gate, the hang-up handler of a recorded call, and the
+feature code that withdraws consent."""
 
 ENDED_ARGUMENT: Final = "--ended"
-"""Likewise for the classic script, before the id: no line can have this name."""
+WITHDRAW_ARGUMENT: Final = "--withdraw"
+"""Likewise for the classic script, before the id: no line can have such a name."""
 
 CONFIGURATION_ARGUMENT: Final = "--config="
 """Before the configuration's path among the classic script's arguments, where it is not the default one."""

@@ -699,3 +699,36 @@ def test_plans_of_these_tests_are_short(tmp_path: Path) -> None:
     plan = tiny_plan(tmp_path)
     assert f"WAIT FOR DIGIT {plan.timeout_ms}" == WINDOW
     assert f"WAIT FOR DIGIT {plan.guard_ms}" == GUARD
+
+
+# --- a withdrawal in the call -----------------------------------------------------------------------------------------
+
+
+async def test_a_withdrawal_reaches_its_call_alone_and_the_dialplan_is_told(tmp_path: Path) -> None:
+    """R13, I6: an id of our form and who pressed are taken; whatever fails is told as not done."""
+    asked: list[tuple[str, str]] = []
+
+    async def withdraw(call_id: str, by: str) -> bool:
+        asked.append((call_id, by))
+        if by == "agent":
+            raise OSError("the disk is gone")
+        return True
+
+    good = ("withdraw", ("0123456789abcdef" * 2, "caller"))
+    broken = ("withdraw", ("0123456789abcdef" * 2, "agent"))
+    bad = (("withdraw", ()), ("withdraw", ("*", "caller")), ("withdraw", (good[1][0], "anybody")))
+    async with opened(tmp_path, withdraw=withdraw) as gate:
+        for script, arguments in (good, broken, *bad):
+            call = await gate.switch.call(script=script, arguments=arguments)
+            await call.wait(PATIENCE)
+            told = "yes" if (script, arguments) == good else "no" if (script, arguments) == broken else None
+            assert call.variables.get("IVR_CONSENT_WITHDRAWN") == told
+        await gate.quiet()
+    assert asked == [good[1], broken[1]]
+
+
+async def test_without_anybody_to_withdraw_it_is_not_done(tmp_path: Path) -> None:
+    async with opened(tmp_path) as gate:
+        call = await gate.switch.call(script="withdraw", arguments=("0123456789abcdef" * 2, "caller"))
+        await call.wait(PATIENCE)
+        assert call.variables["IVR_CONSENT_WITHDRAWN"] == "no"

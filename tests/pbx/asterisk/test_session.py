@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
+from typing import cast
 
 import pytest
 
@@ -80,7 +81,8 @@ def of(lines: Site, answer: Callable[[str], str | ch.Lost] = lambda _: "", **val
 
     The caller hangs up before the call is answered: by then the language is chosen, and in the decision.
     """
-    text = environment(caller=CALLER).decode()
+    number = values.pop("environment_arguments", None)
+    text = environment(arguments=("support",) if number is None else ("support", number), caller=CALLER).decode()
     for key, value in values.items():
         lines_before = text.splitlines()
         text = "\n".join(f"agi_{key}: {value}" if line.startswith(f"agi_{key}: ") else line for line in lines_before)
@@ -233,6 +235,31 @@ def test_a_header_with_another_name_is_never_asked_for(name: str, tmp_path: Path
     channel = ch.Channel(event, tmp_path, nonce=lambda: "00", presses_known=lambda: False)
     with pytest.raises(ValueError, match="letters, digits"):
         next(channel.header(name))
+
+
+@pytest.mark.parametrize(
+    ("argument", "asked_number"),
+    [(DIALLED, DIALLED), ("004570102030", DIALLED), ("", CALLER), ("+45;x", CALLER), ("4" * 40, CALLER)],
+)
+def test_an_outgoing_call_is_the_consent_of_who_is_called(argument: str, asked_number: str) -> None:
+    """R12: the dialplan's word goes before the channel's own caller, also where that one is withheld."""
+    asked: list[str | None] = []
+
+    class Lines:
+        def __init__(self, lines: Site) -> None:
+            self._lines = lines
+
+        def __getattr__(self, name: str) -> object:
+            return getattr(self._lines, name)
+
+        def subject(self, number: str | None) -> None:
+            asked.append(None if number is None else number.replace("00", "+", 1) if number[:2] == "00" else number)
+
+    of(cast("Site", Lines(site(""))), environment_arguments=argument)
+    assert asked == [asked_number]
+    asked.clear()
+    of(cast("Site", Lines(site(""))), environment_arguments=argument, callingpres="32")
+    assert asked == [asked_number if asked_number == DIALLED else None]
 
 
 def test_no_number_is_kept() -> None:

@@ -1,0 +1,119 @@
+"""``ivr-consent audit``: where a site's own files let a recording start, and whether the gate stands before it."""
+
+from __future__ import annotations
+
+import gc
+import json as json_module
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ivr_consent.cli.terminal import Exit, Json, of, print_json, say
+
+if TYPE_CHECKING:
+    from ivr_consent.config import Settings
+    from ivr_consent.pbx.asterisk.audit.findings import Finding, Level
+    from ivr_consent.pbx.asterisk.audit.judge import Report
+
+
+def audit(
+    context: typer.Context,
+    paths: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="DIR|FILES",
+            exists=True,
+            help="A directory such as /etc/asterisk, or single files; what is not among them is not known.",
+        ),
+    ],
+    strict: Annotated[bool, typer.Option("--strict", help="Warnings are problems too.")] = False,
+    notes: Annotated[bool, typer.Option("--notes", help="Print notes too.")] = False,
+    sarif: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write SARIF 2.1.0 there; - is standard output.")
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Read Asterisk's files: where can a recording start, and is the gate before it on every way? Runs nothing.
+
+    Exit code 1 with an error, 6 when there is no error but something that cannot be known, else 0.
+    """
+    from ivr_consent.core.errors import ConsentError
+    from ivr_consent.pbx.asterisk.audit.findings import Level
+    from ivr_consent.pbx.asterisk.audit.judge import audit as audited
+
+    collects = gc.isenabled()
+    gc.disable()  # hundreds of thousands of small objects, none of which ends before the report: a third of the time
+    try:
+        report = audited(paths, _settings(context))
+    except ConsentError as error:
+        if type(error) is not ConsentError:
+            raise
+        raise typer.BadParameter(str(error)) from None
+    finally:
+        if collects:
+            gc.enable()
+    code = exit_of(report, strict=strict)
+    if sarif is not None:
+        _write_sarif(report, sarif)
+    if json:
+        print_json({"ok": not code, "exit": int(code), **report.plain()})
+    elif sarif is None or str(sarif) != "-":
+        shown = [finding for finding in report.findings if notes or finding.level is not Level.NOTE]
+        for finding in shown:
+            _say_finding(finding)
+        _say_counts(report)
+    raise typer.Exit(code)
+
+
+def exit_of(report: Report, *, strict: bool) -> Exit:
+    """1 with an error (or a warning where that counts), 6 with something unknown alone, else 0."""
+    from ivr_consent.pbx.asterisk.audit.findings import Level
+
+    if report.count(Level.ERROR) or (strict and report.count(Level.WARNING)):
+        return Exit.PROBLEMS
+    return Exit.UNKNOWN if report.count(Level.UNKNOWN) else Exit.GOOD
+
+
+def _settings(context: typer.Context) -> Settings | None:
+    """The configuration when one was named, or lies where it is looked for; the audit does without."""
+    path = of(context).config
+    given = context.find_root().params.get("config") is not None
+    return of(context).settings() if given or path.is_file() else None
+
+
+def _write_sarif(report: Report, path: Path) -> None:
+    from ivr_consent.pbx.asterisk.audit.sarif import sarif
+
+    text = json_module.dumps(sarif(report), ensure_ascii=True, indent=1).replace("\x7f", "\\u007f") + "\n"
+    if str(path) == "-":
+        sys.stdout.write(text)
+        return
+    try:
+        path.write_text(text, encoding="ascii")
+    except OSError as error:
+        raise typer.BadParameter(f"{path} cannot be written ({error.strerror})") from None
+
+
+def _say_finding(finding: Finding) -> None:
+    """A finding in a few lines: where, what, the way there, what to do."""
+    say(f"{_mark(finding.level)}{finding.place}: {finding.found}  [{finding.rule.value}]")
+    if len(finding.way) > 1:
+        for number, stop in enumerate(finding.way):
+            say(f"  {'way:' if number == 0 else '    '}  {stop.place}  {stop.at}  {stop.what}")
+    say(f"  do:   {finding.remedy}")
+
+
+def _mark(level: Level) -> str:
+    return f"{level.value + ':':<9}"
+
+
+def _say_counts(report: Report) -> None:
+    from ivr_consent.pbx.asterisk.audit.findings import Level
+
+    counts = ", ".join(f"{report.count(level)} {level.value}" for level in Level)
+    lines = sum(report.read.values())
+    say(
+        f"{len(report.read)} files, {lines} lines, {report.contexts} contexts, {report.priorities} priorities: {counts}"
+    )

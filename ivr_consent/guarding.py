@@ -1,0 +1,185 @@
+"""The guard as the service runs it: made from the configuration, with the log behind it and everybody told."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import time
+from collections import Counter
+from collections.abc import Callable, Coroutine
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final
+
+from ivr_consent.audio.speech import CommandError, run_bounded
+from ivr_consent.config import Settings
+from ivr_consent.logs import get_logger
+from ivr_consent.pbx.asterisk.guard.incidents import EXEMPTED, INCIDENT, Exempted, Incident
+from ivr_consent.pbx.asterisk.guard.watcher import Exemption, Guard, Policy
+from ivr_consent.pbx.asterisk.manager import ManagerLink
+from ivr_consent.store import recordings
+from ivr_consent.store.granted import Standing, standing
+from ivr_consent.store.ledger import Ledger
+from ivr_consent.store.open_files import OpenFiles
+from ivr_consent.store.quarantine import ENDINGS, Quarantine
+
+EVENTS: Final = "call,dialplan,agi"
+"""Classes of the manager's events that the guard hears."""
+
+COMMAND_S: Final = 30.0
+"""How long the site's command may take for one incident."""
+
+BLIND_S: Final = 3.0
+"""So long the guard may be blind before recordings are ended: a link that is made anew takes less."""
+
+BLIND_LOOK_S: Final = 0.5
+"""How often it is looked whether it is."""
+
+MAX_COMMANDS: Final = 100
+"""Incidents that wait for the command; what comes beyond that is in the log alone."""
+
+MAX_SAID: Final = 1 << 16
+"""Bytes of the command's output that are read, and thrown away."""
+
+log = get_logger()
+
+
+def policy_of(settings: Settings) -> Policy:
+    """What the configuration wants of the guard."""
+    guard = settings.guard
+    spool = tuple(settings.path(Path(place)) for place in guard.spool)
+    ours = settings.path(settings.recordings.directory)
+    directory = None if guard.files == "destroy" else settings.path(guard.quarantine)
+    return Policy(
+        enforce=guard.mode == "enforce",
+        recordings=ours,
+        quarantine=Quarantine(directory, spool, ours),
+        leave_files=guard.files == "leave",
+        round_s=float(guard.round_seconds),
+        exemptions=tuple(
+            Exemption(one.context, one.channel, one.line, one.application, one.basis, one.reason)
+            for one in guard.exemptions
+        ),
+        agents=lambda line: tuple(settings.lines[line].agents) if line in settings.lines else (),
+        spool=spool[0],
+    )
+
+
+class Telling:
+    """Puts what the guard finds into the log, the service's log and the numbers, and gives it to the site's command."""
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        command: list[str] | None,
+        spawn: Callable[[Coroutine[Any, Any, object], str], object],
+    ) -> None:
+        self.ways: Counter[str] = Counter()
+        self._ledger, self._command, self._spawn = ledger, command, spawn
+        self._commands = 0
+        self._turn = asyncio.Lock()
+
+    def incident(self, incident: Incident) -> None:
+        """A recording without a grant."""
+        details = incident.details()
+        self.ways[incident.way] += 1
+        self._ledger.tell(INCIDENT, details)
+        log.error(
+            "recording_without_grant",
+            incident=incident.id,
+            way=incident.way,
+            mode=incident.mode,
+            found=incident.found,
+            stopped=incident.stopped,
+            confirmed=incident.confirmed,
+            ms=details["ms"],
+            files=[kept.fate.value for kept in incident.files],
+            problem=incident.problem or None,
+            remedy="see: ivr-consent audit /etc/asterisk",
+        )
+        if self._command is not None and self._commands < MAX_COMMANDS:
+            self._commands += 1
+            self._spawn(self._run(details), "guard_command_failed")
+
+    def exempted(self, exempted: Exempted) -> None:
+        """A recording that is let be."""
+        self._ledger.tell(EXEMPTED, exempted.details())
+        log.info("recording_exempted", way=exempted.way, basis=exempted.basis)
+
+    def scope(self, call_id: str, kind: str, reason: str, *, confirmed: bool) -> None:
+        """A lawful recording was paused, or goes on."""
+        self._spawn(asyncio.to_thread(self._note, call_id, kind, reason, confirmed), "guard_failed")
+        log.info(kind, call_id=call_id, reason=reason, confirmed=confirmed)
+
+    def _note(self, call_id: str, kind: str, reason: str, confirmed: bool) -> None:
+        with self._ledger.reader() as reader:
+            record = reader.call(call_id)
+        if record is not None:
+            self._ledger.note_now(call_id, record.line, kind, {"reason": reason, "confirmed": confirmed})
+
+    async def _run(self, details: dict[str, Any]) -> None:
+        assert self._command is not None
+        shown = {name: value for name, value in details.items() if name != "call"}
+        told = {"time": datetime.now(UTC).isoformat(timespec="milliseconds"), **shown}
+        data = (json.dumps(told) + "\n").encode()
+        try:
+            async with self._turn:  # one after the other: a flood of incidents is no flood of processes
+                await asyncio.to_thread(run_bounded, self._command, data, timeout_s=COMMAND_S, max_output=MAX_SAID)
+        except CommandError as error:
+            log.error("guard_command_failed", problem=str(error), remedy="see guard.command")
+        finally:
+            self._commands -= 1
+
+
+async def stop_while_blind(guard: Guard, ledger: Ledger, directory: Path) -> None:
+    """Where recordings may not go on unseen: end all of them each time the guard has been blind for a while."""
+    since: float | None = None
+    while True:
+        now = time.monotonic()
+        since = None if guard.blind is None else now if since is None else since
+        if since is not None and now - since >= BLIND_S:
+            since = now
+            await asyncio.to_thread(stop_all, ledger, directory)
+        await asyncio.sleep(BLIND_LOOK_S)
+
+
+def stop_all(ledger: Ledger, directory: Path) -> int:
+    """End every recording with a grant, and erase what there is of it; their number.
+
+    The switch cannot be told now. A running recorder writes on into a file that has no name any more, and the guard
+    stops it as soon as it sees again: its grant does not stand.
+    """
+    with ledger.reader() as reader:
+        records = reader.unfinished_grants()
+    for record in records:
+        erased = recordings.discard(directory, record.call_id)
+        details = {"reason": "guard_blind", "stop_confirmed": False, "erased": erased, "route": "recorded"}
+        ledger.note_now(record.call_id, record.line, "recording_stopped", details)
+        log.error("recording_stopped", call_id=record.call_id, reason="guard_blind", erased=erased)
+    return len(records)
+
+
+def make_guard(settings: Settings, link: ManagerLink, ledger: Ledger, telling: Telling) -> Guard:
+    """The guard of a configuration, not yet started."""
+    policy = policy_of(settings)
+
+    async def standings(call_id: str, uniqueid: str) -> Standing:
+        return await asyncio.to_thread(_standing, ledger, call_id, uniqueid)
+
+    async def open_for(wanted: frozenset[str]) -> frozenset[str] | None:
+        return await asyncio.to_thread(_open_for, policy.recordings, wanted)
+
+    return Guard(link, policy, standings, telling, open_for)
+
+
+def _standing(ledger: Ledger, call_id: str, uniqueid: str) -> Standing:
+    with ledger.reader() as reader:
+        return standing(reader, call_id, uniqueid)
+
+
+def _open_for(recordings: Path, wanted: frozenset[str]) -> frozenset[str] | None:
+    """Recordings that the switch writes at this moment; the switch runs as the user of our recordings' directory."""
+    looked = OpenFiles({recordings.stat().st_uid, os.getuid()}, {os.path.realpath(name) for name in wanted} or None)
+    found = frozenset(path for path in looked if os.path.splitext(path)[1].lower() in ENDINGS)  # noqa: PTH122 - plain
+    return None if looked.blind and not found else found

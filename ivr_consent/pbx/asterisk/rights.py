@@ -1,0 +1,26 @@
+"""What the manager user has to hear and may have to do; nothing more should be given to it. See docs/guard.md."""
+
+from __future__ import annotations
+
+from typing import Final, NamedTuple
+
+from ivr_consent.config import Settings
+
+
+class Rights(NamedTuple):
+    """Classes as in manager.conf."""
+
+    read: tuple[str, ...]
+    write: tuple[str, ...]
+
+
+KEYS_ALONE: Final = Rights(("dtmf",), ())
+"""To know when a key press began."""
+
+GUARD: Final = Rights(("call", "dialplan", "agi", "dtmf"), ("call",))
+"""``call``: recorders' events, and stopping them. ``dialplan``: applications that record. ``agi``: RECORD FILE."""
+
+
+def needed(settings: Settings) -> Rights:
+    """What this configuration needs."""
+    return KEYS_ALONE if settings.guard.mode == "off" else GUARD
