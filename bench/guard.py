@@ -79,7 +79,10 @@ async def _unseen(_: frozenset[str]) -> frozenset[str] | None:
 
 
 async def stopping(calls: int, rounds: int, beside: int = 0) -> dict[str, Any]:
-    """``beside``: so many calls go on meanwhile that record nothing. Seconds to the confirmed stop, and milliseconds of audio that were written."""
+    """Seconds to the confirmed stop, and milliseconds of audio that were written.
+
+    ``calls``: recorders that begin at once. ``beside``: so many calls go on meanwhile that record nothing.
+    """
     told = _Told()
     pbx = Instance("22", DIALPLAN)
     pbx.add_manager("guard", "guard", read="call,dialplan,agi", write="call")
@@ -188,8 +191,8 @@ def main() -> None:
         row = found[name]
         stop, audio = row["stop ms"], row["audio ms"]
         print(
-            f"{row['recorders at once']:>4} at once among {row['other calls']} other calls: {row['recorders']} recorders, "
-            f"each confirmed: {row['confirmed']}; "
+            f"{row['recorders at once']:>4} at once among {row['other calls']} other calls: "
+            f"{row['recorders']} recorders, each confirmed: {row['confirmed']}; "
             f"ms to that: median {stop['median']:.1f}, p99 {stop['p99']:.1f}, most {stop['max']:.1f}; "
             f"audio ms: median {audio['median']:.0f}, most {audio['max']:.0f}, none at all in {audio['none']:.0%}"
         )

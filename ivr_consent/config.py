@@ -244,8 +244,7 @@ class Line(_Table):
     codecs: list[str] = []
     """Codecs that callers come with: prompts are also built in the formats that these need."""
     agents: Annotated[list[Annotated[str, Field(min_length=1, max_length=200)]], Field(max_length=200)] = []
-    """The agents' devices, as "PJSIP/agent-*": who else comes into the call is not recorded. Without it, agents are
-    whoever the call is connected to first."""
+    """The agents' devices, as "PJSIP/agent-*"; without it, whoever the call is connected to first."""
     recorded: str | None = None
     """Where granted goes, as "context,extension,priority"; give both destinations or neither."""
     unrecorded: str | None = None

@@ -1830,7 +1830,7 @@ class _Puzzle:
         second, claimed = self._hash(at, size + 2, first), self._claimed(at + 1)
         assert second is not None
         as_sealed = claimed is None or claimed == second
-        if not (as_sealed and first == self.items[at][1]) and not (claimed == second and first == self._claimed(at)):
+        if not as_sealed or first not in (self.items[at][1], self._claimed(at)):
             return False
         change = _Change("events_swapped", size + 1, size + 2, "in each other's place they fit what was sealed")
         return self._try(change, ((first, at + 1), (second, at)), at + 2, size + 2, second, shift)

@@ -189,6 +189,9 @@ guard_ms = 800
 # next_menu = ["1", "2", "3"]
 # Codecs of your callers beyond G.711, G.722 and GSM: prompts are also built in the formats that these need.
 # codecs = ["opus", "g729"]
+# The agents' devices: while anybody else is in the call, its recording is silent. Without it, agents are whoever the
+# call is connected to first.
+# agents = ["PJSIP/agent-*"]
 # Two destinations, "context,extension,priority", if Goto(ivr-consent-line,{choices.line},1) is to route by itself:
 # the same queue with the same priority. Without them, branch in your own dialplan.
 # recorded = "queues,{choices.line}-recorded,1"

@@ -85,8 +85,9 @@ def walk(model: type[BaseModel], part: dict[str, Any], path: str = "") -> Iterat
     for name, field in fields.items():
         below = part["properties"][name]
         yield f"{path}{name}", field, below
+        origin = get_origin(field.annotation)
         for inner in models(field.annotation):
-            inside = below["additionalProperties"] if get_origin(field.annotation) is dict else below
+            inside = below[{dict: "additionalProperties", list: "items"}[origin]] if origin in (dict, list) else below
             yield from walk(inner, inside, f"{path}{name}.")
 
 

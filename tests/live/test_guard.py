@@ -60,6 +60,8 @@ exten => exempt,1,Goto(dispatch,s,1)
 exten => plain,1,Answer()
  same => n,Milliwatt()
 [many]
+exten => _calm.,1,Answer()
+ same => n,Milliwatt()
 exten => _call.,1,Answer()
  same => n,MixMonitor(${EXTEN}.wav)
  same => n,Milliwatt()
@@ -239,6 +241,26 @@ async def test_a_second_recorder_beside_a_lawful_one_is_stopped_alone(watched: S
         assert any(record.call_id in name for name in open_recordings(watched))
     record = await call.record(kind="recording_ended")
     assert not any(event.kind == "recording_stopped" for event in record.later)
+
+
+async def test_of_a_hundred_calls_those_that_record_are_found(watched: Site) -> None:
+    """Every third of a hundred calls records without consent, while one is recorded with it."""
+    before = len(of_way(watched, "MixMonitor"))
+    async with watched.call("support") as lawful, admin(watched) as link:
+        call_id = await granted(lawful)
+        for number in range(100):
+            name = f"call{number}@many/n" if number % 3 == 0 else f"calm{number}@many/n"
+            destination = {"Context": "from-sip", "Exten": "plain", "Priority": "1", "Async": "true"}
+            await link.action("Originate", {"Channel": f"Local/{name}", **destination})
+        await until(lambda: sum(event.payload["stopped"] for event in of_way(watched, "MixMonitor")[before:]) == 34)
+        found = of_way(watched, "MixMonitor")[before:]
+        assert all(event.payload["confirmed"] for event in found)
+        assert len({event.payload["call"]["channel_uniqueid"] for event in found}) == 34
+        assert written(watched) == []
+        assert any(call_id in name for name in open_recordings(watched))
+        await link.action("Hangup", {"Channel": "/^Local.(call|calm)/"})
+    record = await lawful.record(kind="recording_ended")
+    assert not any(event.kind == "recording_paused" for event in record.later)
 
 
 async def test_forged_events_change_nothing(watched: Site) -> None:

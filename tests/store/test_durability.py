@@ -30,6 +30,7 @@ from tests.faults.zygote import Child, Zygote
 KILLS = int(os.environ.get("KILLS", "50"))
 CUTS = int(os.environ.get("CUTS", "40"))
 LIFE_S = 0.12
+OPEN_S = 20.0
 """The longest life: a start takes a tenth of it, so that some die before they have opened the log."""
 
 Acknowledged = list[tuple[str, str, int]]
@@ -47,9 +48,13 @@ def preloaded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Zygote]:
         yield server
 
 
-def listen(child: Child, seconds: float) -> bytearray:
-    """What a child says until its time has come."""
-    heard, until = bytearray(), time.monotonic() + seconds
+def listen(child: Child, seconds: float, after: bytes = b"") -> bytearray:
+    """What a child says until its time has come; it begins when ``after`` was heard."""
+    heard, until = bytearray(), time.monotonic() + OPEN_S
+    while after not in heard and (left := until - time.monotonic()) > 0:
+        if select.select([child.link], [], [], left)[0]:
+            heard += child.link.recv(1 << 16)
+    until = time.monotonic() + seconds
     while (left := until - time.monotonic()) > 0:
         if select.select([child.link], [], [], left)[0]:
             heard += child.link.recv(1 << 16)
@@ -94,7 +99,7 @@ def found_in(folder: Path) -> Iterator[str]:
 def killed(zygote: Zygote, path: Path, seconds: float, seed: int) -> tuple[Acknowledged, list[str]]:
     """One life under load, and its end."""
     child = zygote.fork("load", path=str(path), seed=seed)
-    heard = listen(child, seconds)
+    heard = listen(child, seconds, b"open\n" if seed % 4 else b"")  # most under load, some while the log is opened
     child.kill()
     heard += rest(child)
     child.close()

@@ -274,7 +274,7 @@ def test_processes_that_migrate_at_once(path: Path, zygote: Zygote) -> None:
 
 
 def test_a_long_log(tmp_path: Path) -> None:
-    """A hundred thousand events of a year: the service starts again within a minute, on any machine."""
+    """Thirty thousand events: the service starts again within seconds, on any machine."""
     path = tmp_path / "decisions.db"
     template = next(row for row in before() if row[2] == "decision" and row[5] == "declined")
     payload = parsed(template[6])
@@ -291,7 +291,7 @@ def test_a_long_log(tmp_path: Path) -> None:
             )
         rows = (
             (template[1], "decision", f"{number:032x}", "support", "declined", canonical(payload | {"repeats": number}))
-            for number in range(100_000)
+            for number in range(30_000)
         )
         with connection:
             connection.executemany(
@@ -299,14 +299,14 @@ def test_a_long_log(tmp_path: Path) -> None:
             )
     began = time.thread_time()
     Ledger(path).close()
-    assert time.thread_time() - began < 60
+    assert time.thread_time() - began < 30
     with closing(sqlite3.connect(path)) as connection:
-        assert connection.execute("SELECT size FROM log").fetchone() == (100_002,)
-        assert connection.execute("SELECT count(*) FROM decisions").fetchone() == (100_000,)
+        assert connection.execute("SELECT size FROM log").fetchone() == (30_002,)
+        assert connection.execute("SELECT count(*) FROM decisions").fetchone() == (30_000,)
     with LedgerReader(path) as reader:
-        record = reader.call(f"{99_999:032x}")
+        record = reader.call(f"{29_999:032x}")
         assert record is not None
-        assert record.decision.payload == payload | {"repeats": 99_999}
+        assert record.decision.payload == payload | {"repeats": 29_999}
 
 
 def test_a_log_of_a_newer_version(path: Path) -> None:

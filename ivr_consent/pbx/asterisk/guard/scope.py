@@ -54,6 +54,8 @@ class Followed:
     talked: bool = False
     muted: str = ""
     agents: set[str] = field(default_factory=set)
+    optimising: bool = False
+    """Whether the agents are Local channels as yet, which Asterisk may replace by what is behind them."""
 
 
 class Scope:
@@ -116,10 +118,15 @@ class Scope:
         found = await self._switch.variable(followed.channel, "BRIDGEPEER")
         peers = [peer for peer in found.split(",") if peer]
         if not peers:
+            followed.optimising = followed.optimising and not followed.talked  # from here on it is a transfer
             return "parked" if followed.talked and followed.bridge else followed.muted
         if not followed.talked:
             followed.talked = True
             followed.agents = {device(peer) for peer in peers}
+            followed.optimising = all(name.startswith("Local/") for name in followed.agents)
+        elif followed.optimising and not any(peer.startswith("Local/") for peer in peers):
+            followed.agents |= {device(peer) for peer in peers}
+            followed.optimising = False
         line = await self._switch.variable(followed.channel, variables.LINE)
         named = self._agents(line)
         for peer in peers:

@@ -520,8 +520,8 @@ class Guard:
             since, tell = self._to_tell[0]
             while (self._waiting or self._locks) and time.monotonic() - since < TELL_WITHIN_S:  # noqa: ASYNC110 - bounded
                 await asyncio.sleep(TELL_PAUSE_S)
-            self._to_tell.popleft()
             await self._guarded(tell())
+            self._to_tell.popleft()  # not before: one that is cut off here is told by stop()
 
     async def _incident(
         self,

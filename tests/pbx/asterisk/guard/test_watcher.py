@@ -411,6 +411,29 @@ async def test_the_scope_of_a_recording(make: Make) -> None:
         await now("recording_resumed", "talking")
 
 
+@pytest.mark.parametrize("transferred", [False, True])
+async def test_what_is_behind_a_local_channel_is_the_agent_until_a_transfer(make: Make, transferred: bool) -> None:
+    """Asterisk replaces a Local channel by what is behind it, within the bridge; a transfer leaves the bridge first."""
+    bench = make()
+    channel = bench.lawful()
+    channel.peers = ["Local/100@queue-00000003;1"]
+    async with bench.running():
+
+        async def bridged(name: str, *peers: str) -> None:
+            channel.peers = list(peers)
+            bench.switch.happens(name, Channel=CALLER, BridgeUniqueid="b")
+            await until(lambda: not bench.guard._waiting and not bench.guard._locks)
+
+        await bridged("BridgeEnter", "Local/100@queue-00000003;1")
+        if transferred:
+            await bridged("BridgeLeave")
+        bench.switch.channels |= {"PJSIP/other-00000004": Channel("4.4"), "PJSIP/stranger-00000005": Channel("5.5")}
+        await bridged("BridgeEnter", "PJSIP/other-00000004")
+        assert channel.muted == transferred
+        await bridged("BridgeEnter", "PJSIP/other-00000004", "PJSIP/stranger-00000005")
+        assert channel.muted
+
+
 async def test_a_recorder_that_cannot_be_muted_is_stopped(make: Make) -> None:
     bench = make()
     channel = bench.lawful()
