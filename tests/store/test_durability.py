@@ -99,7 +99,7 @@ def found_in(folder: Path) -> Iterator[str]:
 def killed(zygote: Zygote, path: Path, seconds: float, seed: int) -> tuple[Acknowledged, list[str]]:
     """One life under load, and its end."""
     child = zygote.fork("load", path=str(path), seed=seed)
-    heard = listen(child, seconds, b"open\n" if seed % 4 else b"")  # most under load, some while the log is opened
+    heard = listen(child, seconds, b"open " if seed % 4 else b"")  # most under load, some while the log is opened
     child.kill()
     heard += rest(child)
     child.close()
