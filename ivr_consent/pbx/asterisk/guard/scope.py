@@ -51,6 +51,7 @@ class Followed:
     channel: str
     uniqueid: str
     bridge: str = ""
+    peers: tuple[str, ...] = ()
     talked: bool = False
     muted: str = ""
     agents: set[str] = field(default_factory=set)
@@ -98,7 +99,7 @@ class Scope:
                 mine.bridge = bridge
             return [channel]
         if event.name.startswith("MusicOnHold"):
-            return list(self._followed) if self._followed else []
+            return [one.channel for one in self._followed.values() if channel in one.peers]
         return [one.channel for one in self._followed.values() if bridge and one.bridge == bridge]
 
     async def look(self, channel: str) -> None:
@@ -116,7 +117,7 @@ class Scope:
     async def _why_not(self, followed: Followed) -> str:
         """Why a recording is not to go on; empty when it is."""
         found = await self._switch.variable(followed.channel, "BRIDGEPEER")
-        peers = [peer for peer in found.split(",") if peer]
+        peers = followed.peers = tuple(peer for peer in found.split(",") if peer)
         if not peers:
             followed.optimising = followed.optimising and not followed.talked  # from here on it is a transfer
             return "parked" if followed.talked and followed.bridge else followed.muted

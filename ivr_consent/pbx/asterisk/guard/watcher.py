@@ -14,7 +14,7 @@ import secrets
 import time
 from collections import OrderedDict, deque
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Protocol
 
@@ -99,6 +99,14 @@ class Policy:
     """Where Asterisk puts recordings whose names are not absolute, ``monitor`` below it."""
 
 
+@dataclass(slots=True)
+class _Turn:
+    """Who looks into a channel, and who waits to."""
+
+    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+    users: int = 0
+
+
 class Reports(Protocol):
     """Who is told. Nothing of it may block."""
 
@@ -128,7 +136,8 @@ class Guard:
         self._waiting: OrderedDict[tuple[Kind, str], tuple[Hint, float]] = OrderedDict()
         self._files: OrderedDict[str, list[str]] = OrderedDict()
         self._told: OrderedDict[tuple[str, str, str], None] = OrderedDict()
-        self._locks: dict[str, asyncio.Lock] = {}
+        self._turns: dict[str, _Turn] = {}
+        """Of each channel that is being looked into: never twice at once, or the second would stop one too many."""
         self._to_tell: deque[tuple[float, Callable[[], Awaitable[None]]]] = deque()
         self._more_to_tell = asyncio.Event()
         self._more = asyncio.Event()
@@ -198,9 +207,11 @@ class Guard:
         hint = hint_of(event)
         if hint is not None:
             self.heard += 1
-            if hint.detail and hint.kind is Kind.MIXMONITOR:
+            if event.name == "VarSet":
+                # The recorder is not there yet: to stop the newest one now would be to stop the one before it.
                 self._remember(hint.channel, hint.detail)
-            self._take(hint)
+            else:
+                self._take(hint)
 
     def _hear_scope(self, event: Event) -> None:
         for channel in self.scope.hear(event):
@@ -251,9 +262,10 @@ class Guard:
             self._everything.set()
 
     async def _look_into(self, hint: Hint, since: float, found: str) -> None:
-        lock = self._locks.setdefault(hint.channel, asyncio.Lock())
+        turn = self._turns.setdefault(hint.channel, _Turn())
+        turn.users += 1
         try:
-            async with lock:
+            async with turn.lock:
                 match hint.kind:
                     case Kind.MIXMONITOR:
                         await self._mixmonitor(hint.channel, since, found)
@@ -268,8 +280,9 @@ class Guard:
                     case Kind.SCOPE:
                         await self.scope.look(hint.channel)
         finally:
-            if self._locks.get(hint.channel) is lock and not lock.locked():
-                del self._locks[hint.channel]
+            turn.users -= 1
+            if not turn.users:
+                del self._turns[hint.channel]
 
     # --- the ways ----------------------------------------------------------------------------------------------------
 
@@ -299,6 +312,8 @@ class Guard:
             uniqueid = await self._switch.uniqueid(channel)
             await self._watched(channel, uniqueid, path, "MixMonitor", since, found)
             return
+        if ours is not None and found != "event" and await self._has_ended(path):
+            return  # or it is just about to begin: then its event is on its way, and the next round comes
         named = self._named(channel, path)
         true = frozenset(self._absolute(name) for name in (path,) if path and standing is Standing.UNKNOWN)
         if ours is None:
@@ -326,12 +341,20 @@ class Guard:
                 rest = await stop_recorders(self._link, channel)
                 stops = Stops(stopped + rest.stopped, rest.confirmed, rest.gone, seconds, rest.problem)
                 return stops, running != ours and not rest.gone
-            # From here on the variable tells again whether the newest recorder is ours.
-            values = {"Channel": channel, "Variable": "MIXMONITOR_FILENAME", "Value": str(ours.path)}
-            await self._link.action("Setvar", values)
+            await self._set_newest(channel, ours)
             open_now = await self._open_for(named) if named else frozenset()
             if open_now is None or not open_now:
                 return Stops(stopped, True, False, seconds), False
+
+    async def _has_ended(self, path: str) -> bool:
+        """Whether nobody writes a recorder's file any more, as far as can be seen."""
+        open_now = await self._open_for(frozenset({self._absolute(path)}))
+        return open_now is not None and not open_now
+
+    async def _set_newest(self, channel: str, ours: Running) -> None:
+        """From here on the variable tells again whether the newest recorder is ours."""
+        values = {"Channel": channel, "Variable": "MIXMONITOR_FILENAME", "Value": str(ours.path)}
+        await self._link.action("Setvar", values)
 
     async def _monitor(self, channel: str, since: float, found: str) -> None:
         """Asterisk up to 20: one Monitor on a channel, and its variable says that it runs."""
@@ -518,7 +541,7 @@ class Guard:
                 self._more_to_tell.clear()
                 await self._more_to_tell.wait()
             since, tell = self._to_tell[0]
-            while (self._waiting or self._locks) and time.monotonic() - since < TELL_WITHIN_S:  # noqa: ASYNC110 - bounded
+            while (self._waiting or self._turns) and time.monotonic() - since < TELL_WITHIN_S:  # noqa: ASYNC110 - bounded
                 await asyncio.sleep(TELL_PAUSE_S)
             await self._guarded(tell())
             self._to_tell.popleft()  # not before: one that is cut off here is told by stop()
@@ -592,7 +615,7 @@ class Guard:
         self._has_monitor = "StopMonitor" in commands
         self._rights = NEEDED_ACTIONS - commands
         if self._rights:
-            remedy = "give the manager user read = call,dialplan,agi,dtmf and write = call; see: ivr-consent check"
+            remedy = "write = call in manager.conf (see: ivr-consent check), manager reload, and restart the service"
             log.error("guard_rights_missing", actions=sorted(self._rights), remedy=remedy)
         else:
             await self._round("start")
@@ -615,7 +638,7 @@ class Guard:
             except TimeoutError:
                 pass
             self._everything.clear()
-            if self.blind != "switch_not_asked_yet" and self._link.up:
+            if self._link.up and self._link.connections == self._asked and not self._rights:
                 await self._guarded(self._round("round"))
                 await asyncio.sleep(HEARTBEAT_S)  # a flood of hints is not answered by a flood of rounds
 

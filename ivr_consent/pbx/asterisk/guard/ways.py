@@ -37,36 +37,23 @@ class Hint:
 
 
 RECORDING_APPLICATIONS: Final = frozenset(
-    {
-        "record",
-        "voicemail",
-        "voicemailmain",
-        "minivmrecord",
-        "minivmgreet",
-        "minivmaccmess",
-        "dictate",
-        "followme",
-        "externalivr",
-        "audiosocket",
-        "jack",
-        "eagi",
-    }
+    {"record", "voicemail", "minivmrecord", "dictate", "externalivr", "audiosocket", "jack", "eagi"}
 )
 """Applications that write what a caller says, or hand it to a program; in small letters, as they are compared."""
 
 SPYING_APPLICATIONS: Final = frozenset({"chanspy", "extenspy"})
 """They record with the option ``r`` alone."""
 
-DIALLING_APPLICATIONS: Final = frozenset({"dial", "retrydial"})
-"""They record the caller's name with the option ``P`` (privacy)."""
+DIALLING_APPLICATIONS: Final = frozenset({"dial", "retrydial", "followme"})
+"""They record the caller's name with the option ``P`` (privacy), FollowMe with ``a``."""
 
 WATCHED_APPLICATIONS: Final = RECORDING_APPLICATIONS | SPYING_APPLICATIONS | DIALLING_APPLICATIONS
 
-_OPTIONS_AT: Final = {"chanspy": 1, "extenspy": 1, "dial": 2, "retrydial": 5}
+_OPTIONS_AT: Final = {"chanspy": 1, "extenspy": 1, "dial": 2, "retrydial": 5, "followme": 1}
 """Where among an application's arguments its options are: ``RetryDial(announce,sleep,retries,dial…)`` has Dial's after
 its own three."""
 
-_RECORDS: Final = {"chanspy": "r", "extenspy": "r", "dial": "P", "retrydial": "P"}
+_RECORDS: Final = {"chanspy": "r", "extenspy": "r", "dial": "P", "retrydial": "P", "followme": "a"}
 
 _NEWEXTEN_APPLICATION: Final = re.compile(rb"\r\nApplication: ([^\r\n]{1,80})")
 _AGI_RECORD: Final = re.compile(rb"\r\nCommand: [Rr][Ee][Cc][Oo][Rr][Dd] ")

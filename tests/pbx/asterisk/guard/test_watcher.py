@@ -174,13 +174,48 @@ async def test_a_second_recorder_beside_ours_is_stopped_alone(make: Make) -> Non
         assert not bench.heard.incidents[0].lawful_ended
         # A hint that is forged, or late, finds nothing more to stop.
         bench.switch.happens("MixMonitorStart", Channel=CALLER)
-        await until(lambda: not bench.guard._waiting and not bench.guard._locks)
+        await until(lambda: not bench.guard._waiting and not bench.guard._turns)
         assert channel.recorders == [f"{bench.recordings}/{ID}.raw"]
         # The variable tells again whose the newest is: another one is seen as well.
         channel.start(other)
         bench.begins(CALLER, channel)
         await until(lambda: len(bench.heard.incidents) == 2)
         assert channel.recorders == [f"{bench.recordings}/{ID}.raw"]
+
+
+async def test_a_name_alone_stops_nothing(make: Make) -> None:
+    """The variable is set before the recorder is there: the newest is still ours then."""
+    bench = make()
+    channel = bench.lawful()
+    async with bench.running():
+        other = str(bench.spool / "monitor" / "other.wav")
+        channel.variables["MIXMONITOR_FILENAME"] = other
+        bench.switch.happens("VarSet", Channel=CALLER, Variable="MIXMONITOR_FILENAME", Value=other)
+        await until(lambda: not bench.guard._waiting and not bench.guard._turns)
+        assert len(channel.recorders) == 1
+
+
+async def test_one_that_ended_while_nobody_looked_costs_ours_nothing(make: Make) -> None:
+    """At the guard's start the variable names another recorder, whose file is closed: ours is the newest."""
+    bench = make()
+    channel = bench.lawful()
+    channel.variables["MIXMONITOR_FILENAME"] = "ended.wav"
+    async with bench.running():
+        assert len(channel.recorders) == 1
+    assert bench.heard.incidents == []
+
+
+async def test_two_looks_at_once_stop_no_more_than_one(make: Make) -> None:
+    """Hints of two kinds for one channel, while a third waits: one after the other."""
+    bench = make()
+    channel = bench.lawful()
+    async with bench.running():
+        for number in range(20):
+            channel.start(str(bench.spool / "monitor" / f"{number}.wav"))
+            bench.begins(CALLER, channel)
+            bench.guard._everything.set()
+            await until(lambda: len(channel.recorders) == 1 and not bench.guard._turns)
+            assert channel.recorders == [f"{bench.recordings}/{ID}.raw"]
 
 
 async def test_several_beside_ours_are_seen_by_the_open_files(make: Make) -> None:
@@ -322,6 +357,9 @@ async def test_an_exemption_is_told_with_its_reason(make: Make) -> None:
         ("Dial", "PJSIP/a&PJSIP/b,30,tP(x)", True),
         ("Dial", "PJSIP/P,30,tU(P)", False),
         ("Dial", "Local/a@b/n", False),
+        ("FollowMe", "100,a", True),
+        ("FollowMe", "100,sn", False),
+        ("VoiceMailMain", "100", False),
         ("Wait", "30", False),
     ],
 )
@@ -422,7 +460,7 @@ async def test_what_is_behind_a_local_channel_is_the_agent_until_a_transfer(make
         async def bridged(name: str, *peers: str) -> None:
             channel.peers = list(peers)
             bench.switch.happens(name, Channel=CALLER, BridgeUniqueid="b")
-            await until(lambda: not bench.guard._waiting and not bench.guard._locks)
+            await until(lambda: not bench.guard._waiting and not bench.guard._turns)
 
         await bridged("BridgeEnter", "Local/100@queue-00000003;1")
         if transferred:
