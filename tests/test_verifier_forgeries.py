@@ -30,7 +30,7 @@ from tests import forging
 from tests.forging import Forger, Forgery
 from tests.logs import COLUMNS, Made, Writer, large, small
 
-AT_RANDOM = int(os.environ.get("IVR_CONSENT_FORGERIES", "100"))
+AT_RANDOM = int(os.environ.get("IVR_CONSENT_FORGERIES", "60"))
 """So many of a large log; thousands when somebody asks for them."""
 
 LARGE = 12_000 if AT_RANDOM <= 1000 else 40_000
