@@ -932,7 +932,7 @@ class Tables:
     def end(self) -> _End | None:
         text = self._text.format
         statement = (  # fixed names
-            f"SELECT size, peaks, last_leaf, {text('last_time')}, sealed, {text('sealed_time')}, {text('next_key')} "  # noqa: S608
+            f"SELECT size, peaks, last_leaf, {text('last_time')}, sealed, {text('sealed_time')}, {text('next_key')} "  # noqa: S608 - fixed columns
             "FROM log LIMIT 1"
         )
         for size, peaks, last_leaf, last_time, sealed, sealed_time, next_key in self._execute(statement, ()):

@@ -37,7 +37,7 @@ UNUSED: Final = (
     "adduser", "coreutils", "debconf", "dpkg", "libc-l10n", "libllvm", "libperl", "libsemanage", "libz3", "locales",
     "login", "lsb-base", "passwd", "perl", "postgresql-client", "postgresql-common", "ssl-cert", "systemd", "tzdata",
     "ucf", "usrmerge", "util-linux",
-)  # fmt: skip
+)  # fmt: skip  # rows that belong together
 """In the closure by way of maintainer scripts, the just-in-time compiler, and clients that we have no use for."""
 
 START_S: Final = 20.0

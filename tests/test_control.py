@@ -155,7 +155,7 @@ async def test_nowhere_to_listen(tmp_path: Path) -> None:
 
 async def test_under_uvloop(tmp_path: Path) -> None:
     """The service runs on it where it is installed."""
-    uvloop = pytest.importorskip("uvloop")
+    uvloop = pytest.importorskip("uvloop", reason="uvloop is an extra")
 
     async def serve() -> dict[str, Any]:
         async with Listening(settings_in(tmp_path)) as here:

@@ -80,7 +80,7 @@ def test_a_language_that_the_line_does_not_speak_is_no_result() -> None:
     "dialled",
     ["+4570102030", "004570102030", "4570102030", "+45 70 10 20 30", "(0045) 70/10-20.30", "+4570102030;npdi",
      "70102030", "070102030"],
-)  # fmt: skip
+)  # fmt: skip  # rows that belong together
 def test_a_number_dialled_is_compared_by_its_digits(dialled: str) -> None:
     assert by("dialled", dialled=dialled) == "da"
 
@@ -89,7 +89,7 @@ def test_a_number_dialled_is_compared_by_its_digits(dialled: str) -> None:
     "dialled",
     ["", "s", "support", "+457010203", "+45701020300", "+", "00", "++4570102030", "4570102030x", "4570102030,8800",
      "4570102030\n", "٤٥٧٠١٠٢٠٣٠", "+4570102030" * 9, "0" * 10_000],
-)  # fmt: skip
+)  # fmt: skip  # rows that belong together
 def test_another_number_is_no_result(dialled: str) -> None:
     assert by("dialled", dialled=dialled) is None
 

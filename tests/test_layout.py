@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -34,6 +35,8 @@ CLOCKS_AND_IO = {
     "threading",
     "time",
 }
+
+SHORTEST_REASON = 4
 
 LAYERS = (
     ("core",),
@@ -244,3 +247,21 @@ def test_the_recorder_is_started_in_one_place() -> None:
         if isinstance(node, ast.Constant) and node.value == "MixMonitor"
     ]
     assert places == ["_record"]
+
+
+SILENCED = re.compile(r"#\s*(?:noqa(?::[A-Z0-9, ]+)?|type:\s*ignore(?:\[[\w, -]+\])?|fmt:\s*\w+|pragma:[\w ]+)(.*)$")
+SKIPPED = re.compile(r"(?:pytest\.(?:skip|importorskip)|mark\.(?:skip|skipif|xfail)|skip_or_fail)\((.*)$")
+ROOT = Path(__file__).parents[1]
+SOURCES = sorted(path for part in ("ivr_consent", "tests", "bench", ".ci") for path in (ROOT / part).rglob("*.py"))
+
+
+def test_what_is_silenced_or_skipped_has_its_reason_beside_it() -> None:
+    bare = []
+    for path in SOURCES:
+        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+            silenced, skipped = SILENCED.search(line), SKIPPED.search(line)
+            if silenced is not None and len(silenced[1].strip(" -#")) < SHORTEST_REASON:
+                bare.append(f"{path}:{number}")
+            if skipped is not None and not re.search(r"[\"'].{3,}|reason|error", skipped[1]):
+                bare.append(f"{path}:{number}")
+    assert bare == []

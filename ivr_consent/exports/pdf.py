@@ -45,7 +45,7 @@ def _document(report: Report) -> Any:
     except ImportError:
         raise ConsentError(MISSING) from None
 
-    class Paper(FPDF):  # type: ignore[misc,unused-ignore]
+    class Paper(FPDF):  # type: ignore[misc,unused-ignore]  # fpdf2 has types in some versions alone
         def footer(self) -> None:
             self.set_y(-14)
             self.set_font(FAMILY, size=8)

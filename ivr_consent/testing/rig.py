@@ -46,7 +46,7 @@ _ARCHITECTURES = {
 _UNUSED = (
     "adduser", "coreutils", "debconf", "dpkg", "libperl", "libsemanage", "libsnmp-base", "login",
     "lsb-base", "passwd", "pci.ids", "perl", "systemd", "tzdata", "util-linux",
-)  # fmt: skip
+)  # fmt: skip  # rows that belong together
 _UNUSED_FILES = ("./usr/share/doc/*", "./usr/share/man/*", "./usr/share/locale/*", "./usr/lib/systemd/*")
 _FETCH_LIMIT = 900.0  # seconds, for one apt command and for waiting for another process's fetch
 
@@ -101,7 +101,7 @@ cdr_csv cdr_manager cel_manager res_clialiases res_security_log
 _EMPTY = (
     "udptl", "stasis", "ccss", "codecs", "sorcery", "pjproject", "cli", "cli_permissions", "cli_aliases",
     "followme", "queuerules",
-)  # fmt: skip
+)  # fmt: skip  # rows that belong together
 
 
 class RigUnavailable(Exception):
@@ -137,7 +137,7 @@ class AptSource:
 _DEBIAN_SUITES = frozenset({
     "bullseye", "bookworm", "trixie", "forky", "duke", "sid",
     "oldoldstable", "oldstable", "stable", "testing", "unstable",
-})  # fmt: skip
+})  # fmt: skip  # rows that belong together
 
 
 def apt_sources(directory: Path = Path("/etc/apt")) -> list[AptSource]:

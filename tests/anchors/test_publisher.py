@@ -253,7 +253,7 @@ def test_one_from_before_the_start_is_not_lost() -> None:
     place = Fake()
     made = Publisher([place])
     made.published(checkpoint(2).note)
-    made.start(Kept(), Diary(checkpoint(1).note))  # type: ignore[arg-type]
+    made.start(Kept(), Diary(checkpoint(1).note))  # type: ignore[arg-type]  # stands in for the log's own reader
     made.close(PATIENCE)
     assert place.next() == 2
     assert place.nothing() or place.next("tried") == 2

@@ -37,7 +37,7 @@ class Process:
         self._process = subprocess.Popen(
             command, stdin=inner if columns is not None else subprocess.DEVNULL, stdout=inner, stderr=errors,
             env=environment, start_new_session=True,
-        )  # fmt: skip
+        )  # fmt: skip  # rows that belong together
         os.close(inner)
         if errors != inner:
             os.close(errors)

@@ -34,7 +34,7 @@ def sites(postgresql: PostgresqlServer, tmp_path: Path) -> list[Path]:
         config.write_text(f'[log]\nurl = "{url}"\nserver = "{server}"\n[lines.support]\n')
         found.append(config)
         now = [datetime(2026, 3, 1, tzinfo=UTC) + timedelta(minutes=number)]
-        log = Ledger(place_of(load(config)), clock=lambda now=now: now[0])  # type: ignore[misc]
+        log = Ledger(place_of(load(config)), clock=lambda now=now: now[0])  # type: ignore[misc]  # mypy cannot infer a lambda's default
         for call in range(6):
             now[0] += timedelta(hours=1)
             outcome = Outcome.GRANTED if call % 2 else Outcome.DECLINED

@@ -58,7 +58,7 @@ def public(key: Path) -> Ed25519PublicKey:
 
 
 def make(by: Signer, certificates: Path | None = None) -> bytes:
-    return signed(DOCUMENT, DOCUMENT["uuid"], signatory(by, certificates, NOW))  # type: ignore[arg-type]
+    return signed(DOCUMENT, DOCUMENT["uuid"], signatory(by, certificates, NOW))  # type: ignore[arg-type]  # the document is a plain dict
 
 
 def test_it_verifies_with_the_published_key(key: Path, public: Ed25519PublicKey) -> None:

@@ -105,7 +105,7 @@ async def agents(here: Site, call: LiveCall) -> list[str]:
 
 async def withdrawn(here: Site, call: LiveCall, press_code: Callable[[], Awaitable[None]], **consent: object) -> None:
     """After the code the caller hears the one tone, nothing records, nothing is left, and the talk goes on."""
-    record = await granted(call, **consent)  # type: ignore[arg-type]
+    record = await granted(call, **consent)  # type: ignore[arg-type]  # options by name
     assert await recorders(here, call) == 1
     await press_code()
     await call.phone.wait_tone(DONE_HZ, DEADLINE_S)

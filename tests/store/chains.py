@@ -15,7 +15,7 @@ from tests.faults.evidence import Evidence
 TABLES = (
     "log", "events", "personal", "pruned", "nodes", "checkpoints", "anchors", "decisions", "facets", "facet_events",
     "clock_steps", "recordings", "asked", "counts",
-)  # fmt: skip
+)  # fmt: skip  # rows that belong together
 
 
 def decision(outcome: Outcome = Outcome.GRANTED, call: CallContext | None = None) -> Decision:
@@ -72,6 +72,6 @@ def copy(source: Place, target: Place) -> None:
         new.execute("SET LOCAL session_replication_role = replica")  # what is append-only is so by triggers
         for table in TABLES:
             new.execute(f"DELETE FROM {table}")  # noqa: S608 - fixed names
-            for row in old.execute(f"SELECT * FROM {table}"):  # noqa: S608
-                new.execute(f"INSERT INTO {table} VALUES ({', '.join('?' * len(row))})", row)  # noqa: S608
+            for row in old.execute(f"SELECT * FROM {table}"):  # noqa: S608 - our own tables
+                new.execute(f"INSERT INTO {table} VALUES ({', '.join('?' * len(row))})", row)  # noqa: S608 - our own tables
         new.commit()

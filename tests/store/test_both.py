@@ -161,11 +161,11 @@ class Refusing(Ledger):
 
         if self.refuses:
             self.refuses -= 1
-            database.commit = refuse  # type: ignore[method-assign]
+            database.commit = refuse  # type: ignore[method-assign]  # the fault itself
         try:
             return super()._transaction(batch, seals)
         finally:
-            database.commit = commit  # type: ignore[method-assign]
+            database.commit = commit  # type: ignore[method-assign]  # the fault's end
 
 
 @pytest.mark.parametrize("after", [False, True], ids=["not written", "written all the same"])

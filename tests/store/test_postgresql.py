@@ -714,7 +714,7 @@ def test_a_cut_at_each_point_of_a_transaction(
             log.note(asked, "support", "asked", {}, lambda _: None)
             log.decide(grant, told)
 
-        log.together(submit, lambda message=message: proxy.plan(way, message))  # type: ignore[misc]
+        log.together(submit, lambda message=message: proxy.plan(way, message))  # type: ignore[misc]  # mypy cannot infer a lambda's default
         written = answers.get(timeout=WAIT_S)
         expected.asked.add(asked)
         (expected.granted if isinstance(written, Granted) else expected.refused).add(grant.call.call_id)
@@ -780,7 +780,7 @@ def test_it_is_killed_under_load(own_postgresql: PostgresqlServer, tmp_path: Pat
         thread.start()
     for kill in (True, False, True, False):
         before = len(expected.granted)
-        until(lambda before=before: len(expected.granted) > before + 20)  # type: ignore[misc]
+        until(lambda before=before: len(expected.granted) > before + 20)  # type: ignore[misc]  # mypy cannot infer a lambda's default
         if kill:
             own_postgresql.kill()
             own_postgresql.start()

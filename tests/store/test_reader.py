@@ -308,7 +308,7 @@ def test_by_what_an_event_is_held(place: Place) -> None:
     with log.reader() as reader:
         first, last = reader.seal(2), reader.seal(3)
         columns = "sequence, time, kind, call_id, line, outcome, payload, commitment, previous"
-        row = reader._database.execute(f"SELECT {columns} FROM events WHERE sequence = 2").fetchone()  # noqa: S608
+        row = reader._database.execute(f"SELECT {columns} FROM events WHERE sequence = 2").fetchone()  # noqa: S608 - fixed columns
     assert first is not None
     assert last is not None
     assert row is not None

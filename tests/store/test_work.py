@@ -111,7 +111,7 @@ def test_a_log_that_is_being_closed_takes_no_work(tmp_path: Path) -> None:
 
 def test_what_was_not_written_was_not_made() -> None:
     request = Request(lambda *_: "made", apart=True)
-    request.answer(None, None, "")  # type: ignore[arg-type]
+    request.answer(None, None, "")  # type: ignore[arg-type]  # an answer that nobody looks at
     request.finish(written=False)
     assert request.finished(0.0) is None
     with pytest.raises(LedgerError, match="could not be written"):

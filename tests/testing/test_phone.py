@@ -35,7 +35,7 @@ ALL_SAMPLES = range(-32768, 32768)
 
 @pytest.mark.parametrize("law", ["ulaw", "alaw"])
 def test_g711_equals_the_reference(law: str) -> None:
-    audioop = pytest.importorskip("audioop")
+    audioop = pytest.importorskip("audioop", reason="the rival of our own tables is gone from Python 3.13")
     encode, decode = {"ulaw": (ulaw_encode, ulaw_decode), "alaw": (alaw_encode, alaw_decode)}[law]
     raw = array.array("h", ALL_SAMPLES).tobytes()
     assert encode(ALL_SAMPLES) == getattr(audioop, f"lin2{law}")(raw, 2)

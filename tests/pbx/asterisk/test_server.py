@@ -147,7 +147,7 @@ async def test_yes_is_on_disk_recorded_and_routed(tmp_path: Path) -> None:
 
 def test_a_call_on_uvloop(tmp_path: Path) -> None:
     """Its transports are of no class of asyncio's."""
-    uvloop = pytest.importorskip("uvloop")
+    uvloop = pytest.importorskip("uvloop", reason="uvloop is an extra")
 
     async def one_call() -> None:
         async with opened(tmp_path) as gate:

@@ -173,7 +173,7 @@ def test_a_line_that_looks_at_no_header_reads_none(order: str) -> None:
     "value",
     ["", "SHELLid", "200 result=1 da", "da0a200 result=1", "..;..;q=1", "=" * 256, "-" * 256, "A" * 256, "da en",
      "de" + "-a" * 100],
-)  # fmt: skip
+)  # fmt: skip  # rows that belong together
 def test_a_hostile_header_is_a_lookup_that_finds_nothing(value: str) -> None:
     """I6: it does not end the session, is in no later command, in no decision, in no line of a log."""
     asked = of(site(EVERYTHING), lambda _: value, callerid="unknown", dnid="s", language="en")
@@ -211,7 +211,7 @@ def test_a_switch_that_was_gone_before_it_could_tell(lost: ch.Lost, reason: str)
 
 
 @pytest.mark.parametrize("reply", [Reply(510, "", None, None, ""), Reply(200, "0", None, None, ""),
-                                   Reply(200, "0", "da", None, "")])  # fmt: skip
+                                   Reply(200, "0", "da", None, "")])  # fmt: skip  # rows that belong together
 def test_a_refused_header_is_none(reply: Reply, tmp_path: Path) -> None:
     wire = Wire()
     wire.receive_data(environment())

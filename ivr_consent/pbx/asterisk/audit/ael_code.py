@@ -68,7 +68,7 @@ class Code:
         compiled = {
             "if": self._if, "ifTime": self._if_time, "random": self._random, "while": self._while, "for": self._for,
             "switch": self._switch,
-        }.get(word)  # fmt: skip
+        }.get(word)  # fmt: skip  # rows that belong together
         if compiled is not None and reader.peek() == "(":
             compiled(place, depth)
         elif word in ("goto", "jump"):

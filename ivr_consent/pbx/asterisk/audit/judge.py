@@ -308,7 +308,7 @@ class _Judge:
             if context.name not in self.walk.trusted
             for extension in context.extensions.values()
             for step in extension.steps.values()
-        ) or "DYNAMIC_FEATURES" in self.dialplan.globals  # fmt: skip
+        ) or "DYNAMIC_FEATURES" in self.dialplan.globals  # fmt: skip  # rows that belong together
         level = Level.ERROR if used else Level.WARNING
         why = "channels get it by DYNAMIC_FEATURES" if used else "no file gives channels DYNAMIC_FEATURES"
         return [

@@ -36,7 +36,7 @@ _READ: Final = re.compile(r"\$\{([A-Za-z0-9_]+)")
 _LOOKS_AT_NOTHING: Final = frozenset({
     "noop", "verbose", "log", "playback", "wait", "answer", "saydigits", "saynumber", "sayalpha", "userevent", "return",
     "progress", "ringing", "playtones", "senddtmf", "hangup", "musiconhold", "dumpchan", "agi", "system", "trysystem",
-})  # fmt: skip
+})  # fmt: skip  # rows that belong together
 """Applications whose arguments change nothing in where a call goes."""
 
 

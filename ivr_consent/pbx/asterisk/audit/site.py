@@ -18,19 +18,19 @@ DRIVERS: Final = (
     "sip.conf", "iax.conf", "chan_dahdi.conf", "users.conf", "chan_mobile.conf", "motif.conf", "mgcp.conf",
     "skinny.conf", "sccp.conf", "unistim.conf", "ooh323.conf", "console.conf", "alsa.conf", "misdn.conf",
     "calendar.conf",
-)  # fmt: skip
+)  # fmt: skip  # rows that belong together
 """Files whose ``context`` is where calls come in; pjsip.conf has more to it."""
 
 SEPARATE: Final = (
     "followme.conf", "res_parking.conf", "voicemail.conf",
-)  # fmt: skip
+)  # fmt: skip  # rows that belong together
 """Files whose contexts calls come back to."""
 
 KNOWN_FILES: Final = frozenset({
     *DRIVERS, *SEPARATE, "asterisk.conf", "modules.conf", "pjsip.conf", "pjsip_wizard.conf", "features.conf",
     "queues.conf", "confbridge.conf", "agents.conf", "manager.conf", "ari.conf", "http.conf", "extconfig.conf",
     "sorcery.conf", "cli.conf", "minivm.conf",
-})  # fmt: skip
+})  # fmt: skip  # rows that belong together
 """What is read beside the dialplan."""
 
 _CONTEXTS: Final = re.compile(
@@ -40,7 +40,7 @@ _LOCAL: Final = re.compile(r"^\s*local/([^@/,]*)@([^/,@]+)", re.IGNORECASE)
 _IN_DATABASE: Final = (
     "extensions", "queue", "features.conf", "confbridge.conf", "pjsip.conf", "sippeers", "iaxpeers", "ps_endpoints",
     "followme", "voicemail",
-)  # fmt: skip
+)  # fmt: skip  # rows that belong together
 """Families of the real-time configuration that matter here."""
 
 _MIGHTY: Final = frozenset({"all", "system", "command"})

@@ -330,4 +330,4 @@ _HANDLERS: Final[dict[str, Do]] = {
         ),
         channels.records,
     ),
-}  # fmt: skip
+}  # fmt: skip  # rows that belong together

@@ -59,7 +59,7 @@ MENTIONING: Final = frozenset({
     "goto", "gotoif", "gotoiftime", "gosub", "gosubif", "macro", "macroif", "macroexclusive", "execif", "exec",
     "tryexec", "dial", "queue", "originate", "set", "page", "background", "disa", "random", "directory",
     "channelredirect",
-})  # fmt: skip
+})  # fmt: skip  # rows that belong together
 """Applications that can name a context."""
 
 _VARIABLE: Final = re.compile(r"\$\{[^{}]*\}")

@@ -101,7 +101,8 @@ def test_ael_that_is_not_understood_is_said_and_the_rest_is_read(tmp_path: Path)
 
 
 WORDS = ["context", "macro", "a", "{", "}", "(", ")", ";", "=>", "=", ":", "&", "if", "else", "switch", "case", "for",
-         "goto", "\n", " ", "//", "/*", "*/", "#include \"x.ael\"", "${x}", "catch", "return"]  # fmt: skip
+         "goto", "\n", " ", "//", "/*", "*/", "#include \"x.ael\"", "${x}", "catch",
+        "return"]  # fmt: skip  # rows that belong together
 
 
 @settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

@@ -178,7 +178,8 @@ def test_a_line_that_is_too_long_is_left_out(tmp_path: Path) -> None:
 
 
 PIECES = ["[x]", "[t](!)", "[x](+)", "[y](t)", "a=1", "a+=2", ";--", "--;", ";", "\\;", "#include x.conf", "#exec z",
-          "exten => 1,1,Goto(2)", "same => n(l),X", "=>", "#", "[", "(", ")", ",", "\r", "\t", "\x1b[2J"]  # fmt: skip
+          "exten => 1,1,Goto(2)", "same => n(l),X", "=>", "#", "[", "(", ")", ",", "\r", "\t",
+        "\x1b[2J"]  # fmt: skip  # rows that belong together
 
 
 @given(st.lists(st.lists(st.sampled_from(PIECES), max_size=4).map("".join), max_size=20))

@@ -11,6 +11,7 @@ import random
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, example, given, settings
@@ -33,7 +34,7 @@ conditions = st.sampled_from([
     f'$[{R} = "granted"]', f'$[{R} != "granted"]', f'$[{R} = "declined"]', f'$[{R} = "granted" & "${{V}}" = "x"]',
     f'$[{R} = "granted" | "${{W}}" = "y"]', '$["${V}" = "x"]', '$["${W}" != "y"]', "$[1]", "0", "${UNKNOWN}",
     f'$[!({R} = "failed")]', '$["${ARG1}" = "x"]', '$["${COPY}" = "granted"]',
-])  # fmt: skip
+])  # fmt: skip  # rows that belong together
 places = st.builds(
     ",".join,
     st.one_of(
@@ -274,7 +275,7 @@ def split_applications(both: str) -> tuple[str, str]:
         "includes": [],
     },
     seed=0,
-)  # fmt: skip
+)  # fmt: skip  # rows that belong together
 def test_whatever_records_was_told(tmp_path: Path, made: dict[str, object], seed: int) -> None:
     text = written(made)
     pjsip = "".join(f"[{name}]\ntype = endpoint\ncontext = {name}\n" for name in CONTEXTS)
@@ -297,7 +298,7 @@ def test_the_machine_finds_recorders() -> None:
         'exten => _X,2(here),GotoIf($["${IVR_CONSENT_RESULT}" = "granted"]?3:4)\n'
         "exten => _X,3,MixMonitor(x)\nexten => _X,4,MixMonitor(y)\n"
     )
-    lot = random.Random(1)  # noqa: S311
+    lot = random.Random(1)  # noqa: S311 - examples, no secret
     seen = {row for _ in range(50) for row in Call(text, lot, "a", "3").run()}
     assert seen == {(4, True), (5, True), (5, False)}
 
@@ -307,9 +308,8 @@ def test_a_wrong_audit_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
     """The comparison can fail: an audit that takes every branch for decided is caught by the machine."""
     from ivr_consent.pbx.asterisk.audit.ways import Walk
 
-    def decide(self: Walk, edge: object, condition: str, state: object) -> tuple[int, int]:
-        results = getattr(state, "results")  # noqa: B009
-        return (results, 0) if result else (0, results)
+    def decide(self: Walk, edge: object, condition: str, state: Any) -> tuple[int, int]:
+        return (state.results, 0) if result else (0, state.results)
 
     monkeypatch.setattr(Walk, "decide", decide)
     text = (
@@ -318,6 +318,6 @@ def test_a_wrong_audit_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
     if result == "":
         text = text.replace("?2:3", "?3:2")
     levels = {f.place.line: f.rule.value for f in audit([site(tmp_path, text)]).findings}
-    lot = random.Random(2)  # noqa: S311
+    lot = random.Random(2)  # noqa: S311 - examples, no secret
     assert any(Call(text, lot, "a", "3").run() for _ in range(20))
     assert levels == {5: "recording-not-reached"}

@@ -89,7 +89,7 @@ CASES: dict[str, tuple[str, list[tuple[str, str]]]] = {
     "AUDIOHOOK_INHERIT": ("exten => 1,1,Set(AUDIOHOOK_INHERIT(MixMonitor)=yes)", [("warning", "recording-carried-on")]),
     "allowed": ("exten => 1,1,VoiceMail(1)  ; ivr-consent audit: allowed, they leave a message", []),
     "a target within the gate": ("exten => 1,1,Goto(ivr-consent,s,1)\nsame => n,MixMonitor(x)", [UNREACHED]),
-}  # fmt: skip
+}  # fmt: skip  # rows that belong together
 
 
 @pytest.mark.parametrize("name", CASES)
