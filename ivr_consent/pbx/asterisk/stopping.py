@@ -35,7 +35,8 @@ LEAVES_S: Final = 1.0
 LOOK_S: Final = 0.02
 """Between two looks whether it has."""
 
-_PLAIN_NAME: Final = re.compile(r"[A-Za-z0-9_-]+")
+_ODD: Final = re.compile(r"[^A-Za-z0-9_-]")
+_NO_BRACKET: Final = frozenset("]^\\/")
 
 
 class Asks(Protocol):
@@ -108,12 +109,14 @@ async def stop_one(link: Asks, channel: str) -> Stops:
 
 
 async def stop_conference(link: Asks, conference: str) -> Stops:
-    """Stop the recording of a conference, or of all of them (``""``, or a name that is no plain word).
+    """Stop the recording of a conference, or of all of them (``""``).
 
     ``ConfbridgeStopRecord`` needs the class ``system``, with which one could do nearly everything. The recorder of a
     conference is a channel of its own, ``CBRec/NAME-…``, which ``Hangup`` finds by a pattern and names in its answer.
     """
-    pattern = f"/^CBRec.{conference}-/" if _PLAIN_NAME.fullmatch(conference) else "/^CBRec/"
+    # Letter by letter: a name that a caller has forged must not be a pattern that fits other conferences.
+    exact = _ODD.sub(lambda found: "." if found[0] in _NO_BRACKET else f"[{found[0]}]", conference)
+    pattern = f"/^CBRec.{exact}-[0-9a-f]+$/" if conference else "/^CBRec/"
     began = time.monotonic()
     stopped = 0
     until = began + LEAVES_S

@@ -403,6 +403,8 @@ class Guard:
         name, data = await self._switch.application(channel)
         if not ways.records(name, data):
             return
+        if name in ways.DIALLING_APPLICATIONS and found != "event":
+            return  # the caller's name was recorded when it began: by now they are talking, and it would cut them off
         uniqueid = await self._switch.uniqueid(channel)
         exemption = await self._exemption(channel, name)
         if exemption is not None:

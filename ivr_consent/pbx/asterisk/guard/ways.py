@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Final
 
+from ivr_consent.pbx.asterisk.audit.texts import arguments, nth, options
 from ivr_consent.pbx.asterisk.manager import Event
 
 
@@ -117,7 +118,8 @@ def _file_named(event: Event) -> Hint | None:
 
 
 def _conference(event: Event) -> Hint | None:
-    return Hint(Kind.CONFERENCE, event.headers.get("Conference", ""))
+    conference = event.headers.get("Conference", "")
+    return Hint(Kind.CONFERENCE, conference) if conference else None  # an empty name would stand for all of them
 
 
 def _application(event: Event) -> Hint | None:
@@ -165,29 +167,4 @@ def records(application: str, data: str) -> bool:
     letter = _RECORDS.get(application)
     if letter is None:
         return False
-    arguments = _arguments(data)
-    at = _OPTIONS_AT[application]
-    return at < len(arguments) and letter in _letters(arguments[at])
-
-
-def _arguments(data: str) -> list[str]:
-    """An application's arguments: commas within parentheses or quotes part nothing."""
-    found, depth, quoted, current = [], 0, False, ""
-    for character in data:
-        if character == '"':
-            quoted = not quoted
-        elif not quoted and character in "([":
-            depth += 1
-        elif not quoted and character in ")]":
-            depth = max(0, depth - 1)
-        if character == "," and depth == 0 and not quoted:
-            found.append(current)
-            current = ""
-        else:
-            current += character
-    return [*found, current]
-
-
-def _letters(options: str) -> str:
-    """The letters of an application's options, without what stands in parentheses after them."""
-    return re.sub(r"\([^)]*\)?", "", options)
+    return letter in options(nth(arguments(data), _OPTIONS_AT[application]))

@@ -157,8 +157,7 @@ class FakeSwitch:
     def _hangup(self, values: dict[str, HeaderValue]) -> Reply:
         name = str(values["Channel"])
         if name.startswith("/"):
-            wanted = name.removeprefix("/^CBRec").removesuffix("/").strip(".-")
-            gone = [one for one in self.conferences if wanted in ("", one)]
+            gone = [one for one in self.conferences if re.search(name.strip("/"), f"CBRec/{one}-00000000")]
             self.conferences = [one for one in self.conferences if one not in gone]
             events = tuple(event("ChannelHungup", Channel=f"CBRec/{one}-00000000") for one in gone)
             return Reply(True, "Channels hung up will follow", Headers({}), events)

@@ -344,6 +344,32 @@ async def test_an_exemption_is_told_with_its_reason(make: Make) -> None:
     assert (bench.heard.exempt[0].basis, bench.heard.exempt[0].context) == ("GDPR 6(1)(c)", "dispatch-1")
 
 
+@pytest.mark.parametrize("forged", ["", ".*", ".....", "sal[e]s", "x|sales", "[a-z]*", "sales-00000000|x"])
+async def test_a_forged_conference_stops_no_other(make: Make, forged: str) -> None:
+    """A caller names a conference that is exempt, in whatever way but its own name."""
+    exemption = Exemption(None, "CBRec/sales", None, "confbridge", "GDPR 6(1)(b)", "contracts by telephone")
+    bench = make(exemptions=(exemption,))
+    bench.switch.conferences = ["sales", "other"]
+    async with bench.running():
+        bench.switch.happens("ConfbridgeRecord", Conference=forged)
+        await until(lambda: not bench.guard._waiting and not bench.guard._turns)
+        assert bench.switch.conferences == ["sales", "other"]
+        bench.switch.happens("ConfbridgeRecord", Conference="other")
+        bench.switch.happens("ConfbridgeRecord", Conference="sales")
+        await until(lambda: len(bench.heard.incidents) == 1 and len(bench.heard.exempt) == 1)
+    assert bench.switch.conferences == ["sales"]
+
+
+async def test_a_call_that_was_dialled_with_privacy_long_ago_is_not_cut_off(make: Make) -> None:
+    """The guard begins while they talk: nothing is recorded any more."""
+    bench = make()
+    channel = bench.switch.channels["x"] = Channel("2.2", application="Dial", data="PJSIP/a,30,P")
+    async with bench.running():
+        pass
+    assert channel.application == "Dial"
+    assert bench.heard.incidents == []
+
+
 @pytest.mark.parametrize(
     ("application", "data", "stopped"),
     [
