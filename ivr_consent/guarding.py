@@ -6,7 +6,6 @@ import asyncio
 import json
 import os
 import time
-from collections import Counter
 from collections.abc import Callable, Coroutine
 from datetime import UTC, datetime
 from pathlib import Path
@@ -67,7 +66,7 @@ def policy_of(settings: Settings) -> Policy:
 
 
 class Telling:
-    """Puts what the guard finds into the log, the service's log and the numbers, and gives it to the site's command."""
+    """Puts what the guard finds into the log and the service's log, and gives it to the site's command."""
 
     def __init__(
         self,
@@ -75,7 +74,6 @@ class Telling:
         command: list[str] | None,
         spawn: Callable[[Coroutine[Any, Any, object], str], object],
     ) -> None:
-        self.ways: Counter[str] = Counter()
         self._ledger, self._command, self._spawn = ledger, command, spawn
         self._commands = 0
         self._turn = asyncio.Lock()
@@ -83,7 +81,6 @@ class Telling:
     def incident(self, incident: Incident) -> None:
         """A recording without a grant."""
         details = incident.details()
-        self.ways[incident.way] += 1
         self._ledger.tell(INCIDENT, details)
         log.error(
             "recording_without_grant",

@@ -200,6 +200,7 @@ KNOWS_RECORDERS = (
     "ivr_consent.pbx.asterisk.guard.",
     "ivr_consent.pbx.asterisk.audit.",
     "ivr_consent.pbx.asterisk.stopping",
+    "ivr_consent.pbx.asterisk.rights",
 )
 """What looks for recorders and stops them knows their names."""
 

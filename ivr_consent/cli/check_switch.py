@@ -26,9 +26,8 @@ from ivr_consent.cli.terminal import DEFAULT_CONFIG
 from ivr_consent.config import Manager, Settings
 from ivr_consent.core.errors import ManagerError
 from ivr_consent.pbx.asterisk import dialplan
-from ivr_consent.pbx.asterisk.guard.watcher import NEEDED_ACTIONS
 from ivr_consent.pbx.asterisk.manager import GREETING, MAX_GREETING, MAX_MESSAGE, Headers, encode_action
-from ivr_consent.pbx.asterisk.rights import Rights, needed
+from ivr_consent.pbx.asterisk.rights import NEEDED_ACTIONS, Rights, needed
 from ivr_consent.pbx.asterisk.variables import CONSENT_SCRIPT, CONTEXT
 
 DEADLINE_S: Final = 2.0

@@ -20,6 +20,11 @@ KEYS_ALONE: Final = Rights(("dtmf",), ())
 GUARD: Final = Rights(("call", "dialplan", "agi", "dtmf"), ("call",))
 """``call``: recorders' events, and stopping them. ``dialplan``: applications that record. ``agi``: RECORD FILE."""
 
+NEEDED_ACTIONS: Final = frozenset(
+    {"Getvar", "Status", "StopMixMonitor", "MixMonitorMute", "Redirect", "Hangup", "Setvar"}
+)
+"""What its manager user has to be able to do: all of class ``call``."""
+
 
 def needed(settings: Settings) -> Rights:
     """What this configuration needs."""

@@ -77,9 +77,7 @@ class Switch:
 
     async def place(self, channel: str) -> Place | None:
         """Where in the dialplan a channel is; ``None`` where it is nowhere."""
-        context = await self.variable(channel, "CONTEXT")
-        extension = await self.variable(channel, "EXTEN")
-        priority = await self.variable(channel, "PRIORITY")
+        context, extension, priority = await self.variables(channel, "CONTEXT", "EXTEN", "PRIORITY")
         if not context or not extension or not priority.isdecimal():
             return None
         return Place(context, extension, int(priority))

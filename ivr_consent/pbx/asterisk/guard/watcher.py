@@ -28,6 +28,7 @@ from ivr_consent.pbx.asterisk.guard.moving import move_on
 from ivr_consent.pbx.asterisk.guard.scope import Scope
 from ivr_consent.pbx.asterisk.guard.ways import Hint, Kind, hint_of
 from ivr_consent.pbx.asterisk.manager import Event, ManagerLink
+from ivr_consent.pbx.asterisk.rights import NEEDED_ACTIONS
 from ivr_consent.pbx.asterisk.stopping import Stops, hang_up, stop_conference, stop_monitor, stop_one, stop_recorders
 from ivr_consent.store.granted import Standing
 from ivr_consent.store.quarantine import Kept, Quarantine
@@ -48,11 +49,6 @@ BEHIND_S: Final = 2.0
 
 HEARTBEAT_S: Final = 1.0
 """How often it sees whether it still hears everything."""
-
-NEEDED_ACTIONS: Final = frozenset(
-    {"Getvar", "Status", "StopMixMonitor", "MixMonitorMute", "Redirect", "Hangup", "Setvar"}
-)
-"""What its manager user has to be able to do: all of class ``call``."""
 
 FILES_REMEMBERED: Final = 4096
 """Channels whose newest recorders' files are remembered, for the look at the switch's open files."""
@@ -130,7 +126,6 @@ class Guard:
         self, link: ManagerLink, policy: Policy, standings: Standings, reports: Reports, open_for: OpenFor
     ) -> None:
         self.policy = policy
-        self.incidents = self.heard = self.exempted = 0
         self._link, self._switch = link, Switch(link)
         self._standings, self._reports, self._open_for = standings, reports, open_for
         self._waiting: OrderedDict[tuple[Kind, str], tuple[Hint, float]] = OrderedDict()
@@ -206,7 +201,6 @@ class Guard:
             return
         hint = hint_of(event)
         if hint is not None:
-            self.heard += 1
             if event.name == "VarSet":
                 # The recorder is not there yet: to stop the newest one now would be to stop the one before it.
                 self._remember(hint.channel, hint.detail)
@@ -273,7 +267,7 @@ class Guard:
                         await self._monitor(hint.channel, since, found)
                     case Kind.CONFERENCE:
                         await self._conference(hint.channel, since, found)
-                    case Kind.APPLICATION | Kind.SPY:
+                    case Kind.APPLICATION:
                         await self._application(hint.channel, since, found)
                     case Kind.AGI_FILE:
                         await self._agi_file(hint, since, found)
@@ -499,7 +493,6 @@ class Guard:
     async def _let_be(self, exemption: Exemption, channel: str, uniqueid: str, path: str, way: str) -> None:
         if not self._once(uniqueid or channel, way, path):
             return
-        self.exempted += 1
         context = "" if channel.startswith("CBRec/") else await self._switch.variable(channel, "CONTEXT")
         self._reports.exempted(Exempted(way, exemption.basis, exemption.reason, context, uniqueid))
 
@@ -512,7 +505,6 @@ class Guard:
         if not self._once(uniqueid or channel, way, path):
             return
         context = "" if channel.startswith("CBRec/") else await self._switch.variable(channel, "CONTEXT")
-        self.incidents += 1
         seconds = time.monotonic() - since
         self._reports.incident(Incident(way, "watch", 0, False, seconds, context, uniqueid, found=found))
 
@@ -566,7 +558,6 @@ class Guard:
                 uniqueid = uniqueid or (await self._switch.uniqueid(channel) if channel else "")
                 context = await self._switch.variable(channel, "CONTEXT") if channel else ""
         kept = await asyncio.to_thread(self._keep, sorted(files)) if stops.confirmed else ()
-        self.incidents += 1
         self._reports.incident(
             Incident(
                 way=way,

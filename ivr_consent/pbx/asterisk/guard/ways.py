@@ -20,7 +20,6 @@ class Kind(Enum):
     CONFERENCE = "ConfBridge"
     APPLICATION = "application"
     AGI_FILE = "AGI RECORD FILE"
-    SPY = "ChanSpy"
     SCOPE = "scope"
     """Who is in the bridge of a lawful recording may have changed."""
 
@@ -129,7 +128,7 @@ def _application(event: Event) -> Hint | None:
         return None
     if name in _RECORDS and not records(name, event.headers.get("AppData", "")):
         return None
-    return Hint(Kind.SPY if name in SPYING_APPLICATIONS else Kind.APPLICATION, channel)
+    return Hint(Kind.APPLICATION, channel)
 
 
 def _agi(event: Event) -> Hint | None:
@@ -146,7 +145,7 @@ def _agi(event: Event) -> Hint | None:
 
 def _spy(event: Event) -> Hint | None:
     channel = event.headers.get("SpyerChannel", "")
-    return Hint(Kind.SPY, channel) if channel else None
+    return Hint(Kind.APPLICATION, channel) if channel else None
 
 
 _HINTS: Final[dict[str, Callable[[Event], Hint | None]]] = {
