@@ -16,6 +16,9 @@ CALL_ID: Final = "IVR_CONSENT_ID"
 LINE: Final = "IVR_CONSENT_LINE"
 """The line that asked, as the dialplan named it."""
 
+AGENTS: Final = "IVR_CONSENT_AGENTS"
+"""The devices that a recorded call was connected to first, parted by commas: the guard may be restarted meanwhile."""
+
 MIXMONITOR: Final = "IVR_CONSENT_MIXMONITOR"
 """Asterisk's handle of the recorder that a grant started."""
 

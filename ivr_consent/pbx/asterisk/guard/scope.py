@@ -123,11 +123,15 @@ class Scope:
             return "parked" if followed.talked and followed.bridge else followed.muted
         if not followed.talked:
             followed.talked = True
-            followed.agents = {device(peer) for peer in peers}
-            followed.optimising = all(name.startswith("Local/") for name in followed.agents)
+            known = await self._switch.variable(followed.channel, variables.AGENTS)
+            if known:  # to whoever watched before: who is there now may be somebody else
+                followed.agents = set(known.split(","))
+            else:
+                followed.optimising = all(peer.startswith("Local/") for peer in peers)
+                await self._take_as_agents(followed)
         elif followed.optimising and not any(peer.startswith("Local/") for peer in peers):
-            followed.agents |= {device(peer) for peer in peers}
             followed.optimising = False
+            await self._take_as_agents(followed)
         line = await self._switch.variable(followed.channel, variables.LINE)
         named = self._agents(line)
         for peer in peers:
@@ -140,6 +144,12 @@ class Scope:
         if followed.channel in self._held or any(peer in self._held for peer in peers):
             return "on_hold"
         return ""
+
+    async def _take_as_agents(self, followed: Followed) -> None:
+        """Who is in the bridge now is an agent; the channel itself keeps who was."""
+        followed.agents |= {device(peer) for peer in followed.peers}
+        values = {"Channel": followed.channel, "Variable": variables.AGENTS, "Value": ",".join(sorted(followed.agents))}
+        await self._switch.link.action("Setvar", values)
 
     async def _has_consented(self, channel: str) -> bool:
         """Whether a party came through the gate itself and said yes."""

@@ -498,6 +498,22 @@ async def test_what_is_behind_a_local_channel_is_the_agent_until_a_transfer(make
         assert channel.muted
 
 
+async def test_who_came_while_the_guard_was_dead_is_no_agent(make: Make) -> None:
+    """Killed while caller and agent talk, back while a stranger is in the call: silent at once."""
+    bench = make()
+    channel = bench.lawful()
+    async with bench.running():
+        await until(lambda: channel.variables.get("IVR_CONSENT_AGENTS") == "PJSIP/agent")
+    channel.peers = ["PJSIP/stranger-00000005"]
+    bench.switch.channels["PJSIP/stranger-00000005"] = Channel("5.5")
+    bench.__post_init__()  # another guard, which knows nothing
+    async with bench.running():
+        assert channel.muted
+        channel.peers = ["PJSIP/agent-00000008"]
+        bench.switch.happens("BridgeEnter", Channel=CALLER, BridgeUniqueid="b")
+        await until(lambda: not channel.muted)
+
+
 async def test_a_recorder_that_cannot_be_muted_is_stopped(make: Make) -> None:
     bench = make()
     channel = bench.lawful()
