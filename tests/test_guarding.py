@@ -26,6 +26,7 @@ from ivr_consent.store.ledger import Ledger
 from ivr_consent.store.quarantine import Fate, Kept
 from ivr_consent.store.search import Wanted
 from ivr_consent.testing.plans import call_context
+from tests.granted import granted_decision
 
 DEADLINE_S = 30.0
 ID = "0123456789abcdef" * 2
@@ -46,16 +47,7 @@ def directory(tmp_path: Path) -> Path:
 
 
 def granted(ledger: Ledger, *kinds: str) -> None:
-    call = replace(call_context(ID, line="support"), switch="asterisk", channel_uniqueid="1.1")
-    decision = replace(
-        failed_decision(call, "yes_key"),
-        outcome=Outcome.GRANTED,
-        route="recorded",
-        purposes_granted=("training",),
-        retention_days=30,
-        recording_id=ID,
-    )
-    assert isinstance(ledger.decide_now(decision), Granted)
+    assert isinstance(ledger.decide_now(granted_decision(ID, uniqueid="1.1")), Granted)
     for kind in kinds:
         ledger.note_now(ID, "support", kind, {"reason": "test"})
 

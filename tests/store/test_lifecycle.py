@@ -10,7 +10,6 @@ from pathlib import Path
 
 import pytest
 
-from ivr_consent.core.decision import Decision, Outcome
 from ivr_consent.core.errors import ConsentError
 from ivr_consent.core.flow import failed_decision
 from ivr_consent.core.steps import Granted, Logged
@@ -18,6 +17,7 @@ from ivr_consent.store import lifecycle, recordings
 from ivr_consent.store.ledger import Ledger
 from ivr_consent.store.reader import CallRecord
 from ivr_consent.testing.plans import call_context
+from tests.granted import granted_decision
 
 ID = "0123456789abcdef" * 2
 FRAMES = bytes(4 * 800)  # a tenth of a second of both sides
@@ -37,20 +37,8 @@ def directory(tmp_path: Path) -> Path:
     return folder
 
 
-def granted(call_id: str = ID, days: int = 30) -> Decision:
-    call = replace(call_context(call_id, line="support"), switch="asterisk")
-    return replace(
-        failed_decision(call, "yes_key"),
-        outcome=Outcome.GRANTED,
-        route="recorded",
-        purposes_granted=("training",),
-        retention_days=days,
-        recording_id=call_id,
-    )
-
-
 def grant(ledger: Ledger, *kinds: str, days: int = 30) -> None:
-    assert isinstance(ledger.decide_now(granted(days=days)), Granted)
+    assert isinstance(ledger.decide_now(granted_decision(ID, days=days)), Granted)
     for kind in kinds:
         note(ledger, kind)
 

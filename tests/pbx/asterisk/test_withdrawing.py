@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import BinaryIO
 
 import pytest
 
-from ivr_consent.core.decision import Outcome
 from ivr_consent.core.errors import ManagerError
-from ivr_consent.core.flow import failed_decision
 from ivr_consent.core.steps import Granted
 from ivr_consent.pbx.asterisk.manager import Headers, HeaderValue, Reply
 from ivr_consent.pbx.asterisk.withdrawing import withdraw, withdraw_marked
 from ivr_consent.store import recordings
 from ivr_consent.store.ledger import Ledger
 from ivr_consent.store.reader import LoggedEvent
-from ivr_consent.testing.plans import call_context
+from tests.granted import granted_decision
 
 ID = "0123456789abcdef" * 2
 UNIQUEID = "1700000000.1"
@@ -53,16 +50,7 @@ class Switch:
 @pytest.fixture
 def ledger(tmp_path: Path) -> Iterator[Ledger]:
     log = Ledger(tmp_path / "log.db")
-    call = replace(call_context(ID, line="support"), switch="asterisk")
-    decision = replace(
-        failed_decision(call, "yes_key"),
-        outcome=Outcome.GRANTED,
-        route="recorded",
-        purposes_granted=("training",),
-        retention_days=30,
-        recording_id=ID,
-    )
-    assert isinstance(log.decide_now(decision), Granted)
+    assert isinstance(log.decide_now(granted_decision(ID)), Granted)
     log.note_now(ID, "support", "recording_confirmed", {"reason": "test"})
     log.note_now(ID, "support", "routed", {"route": "recorded"})
     yield log
