@@ -14,7 +14,8 @@ from ivr_consent.pbx.asterisk.wire import Environment, Reply, Wire
 from ivr_consent.store.ledger import Ledger
 from ivr_consent.testing.fake_asterisk import environment
 from ivr_consent.testing.plans import silent_prompt
-from tests.store.test_lifecycle import ID, granted
+from tests.granted import granted_decision
+from tests.store.test_lifecycle import ID
 
 Answer = Callable[[str], Reply | None]
 
@@ -31,7 +32,7 @@ def made(tmp_path: Path) -> ch.Channel:
 def grant(tmp_path: Path) -> Grant:
     ledger = Ledger(tmp_path / "log.db")
     try:
-        written = ledger.decide_now(granted())
+        written = ledger.decide_now(granted_decision(ID))
     finally:
         ledger.close()
     assert not isinstance(written, Failed)
