@@ -33,7 +33,7 @@ run: setup ## make one call: PBX=simulated|asterisk, KEYS=1 (what the caller pre
 
 .PHONY: test
 test: fetch setup ## run all tests; ARGS='-k server' for some
-	$(BIN)/pytest -n $(WORKERS) $(ARGS)
+	$(BIN)/pytest -n $(WORKERS) --reruns 1 --rerun-show-tracebacks -raR $(ARGS)
 
 .PHONY: lint
 lint: setup ## style and types

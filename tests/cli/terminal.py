@@ -18,6 +18,9 @@ from types import TracebackType
 
 WAIT_S = 60.0
 
+KEY_S = 1.0
+"""So long a key is given before it is pressed again."""
+
 
 class Process:
     """A command line; ``columns`` puts it on a terminal. What it prints is read as it comes."""
@@ -64,6 +67,15 @@ class Process:
         self._read(None, "did not end")
         return self._process.wait(WAIT_S)
 
+    def leave(self, key: str) -> int:
+        """Press a key until it has ended, as one does: a pager may throw away what is typed while it draws."""
+        deadline = time.monotonic() + WAIT_S
+        while time.monotonic() < deadline:
+            self.type(key)
+            if self._ends_within(KEY_S):
+                break
+        return self.exit_code()
+
     def interrupt(self) -> None:
         """Ctrl-C: to the command and to whatever it has started."""
         os.killpg(self._process.pid, signal.SIGINT)
@@ -87,6 +99,20 @@ class Process:
         if self._output >= 0:
             os.close(self._output)
             self._output = -1
+
+    def _ends_within(self, seconds: float) -> bool:
+        until = time.monotonic() + seconds
+        while (left := until - time.monotonic()) > 0:
+            if not select.select([self._output], [], [], left)[0]:
+                continue
+            try:
+                data = os.read(self._output, 65536)
+            except OSError:  # the terminal's other end is closed
+                return True
+            if not data:
+                return True
+            self.printed += data.decode(errors="replace")
+        return False
 
     def _read(self, enough: Callable[[], bool] | None, failure: str) -> None:
         deadline = time.monotonic() + WAIT_S

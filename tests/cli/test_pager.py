@@ -61,8 +61,7 @@ def test_less_pages_what_does_not_fit(filled: Place) -> None:
         process.until("granted")
         assert process.printed.count("declined") < 30
         process.interrupt()  # it stays: it is the pager's now
-        process.type("q")
-        assert process.exit_code() in (0, pager.INTERRUPTED)
+        assert process.leave("q") in (0, pager.INTERRUPTED)
         assert "Traceback" not in process.printed
         assert "Aborted" not in process.printed
 
