@@ -35,7 +35,7 @@ from ivr_consent.pbx.asterisk.guard.watcher import Guard
 from ivr_consent.pbx.asterisk.keys import KeyPresses
 from ivr_consent.pbx.asterisk.manager import ManagerLink
 from ivr_consent.pbx.asterisk.server import Server
-from ivr_consent.pbx.asterisk.session import Observer
+from ivr_consent.pbx.conduct import Observer
 from ivr_consent.site import LineState, Site, load_site, recheck
 from ivr_consent.store import lifecycle, recordings, retention, withdrawals
 from ivr_consent.store.anchored import reading

@@ -43,6 +43,8 @@ from ivr_consent.core.steps import (
 from ivr_consent.language import HEADER_LENGTH, HEADER_NAME
 from ivr_consent.pbx.asterisk import variables, wire
 from ivr_consent.pbx.asterisk.wire import Environment, Reply
+from ivr_consent.pbx.conduct import ChannelStep
+from ivr_consent.pbx.requests import Discard, FileAppears, Lost, Released, Seen
 
 REPLY_DEADLINE_S: Final = 5.0
 """For a command that does not wait for the caller; Asterisk answers such in a millisecond."""
@@ -95,29 +97,6 @@ class PressBegan:
 
 
 @dataclass(frozen=True, slots=True)
-class FileAppears:
-    """Wait until the file exists. Response: Seen."""
-
-    path: Path
-    deadline_s: float
-
-
-@dataclass(frozen=True, slots=True)
-class Released:
-    """Wait until no process has a file of the recording open for writing. Response: Seen."""
-
-    recording_id: str
-    deadline_s: float
-
-
-@dataclass(frozen=True, slots=True)
-class Discard:
-    """Remove the files of a recording that must not be. Response: Seen(True) when none is left."""
-
-    recording_id: str
-
-
-@dataclass(frozen=True, slots=True)
 class Heard:
     """The reply, with the driver's clock (seconds) at sending and at arrival, and whether the caller has hung up."""
 
@@ -128,30 +107,14 @@ class Heard:
 
 
 @dataclass(frozen=True, slots=True)
-class Lost:
-    """There will be no reply: the connection is closed, out of step, or past its deadline."""
-
-    reason: str
-    hung_up: bool
-
-
-@dataclass(frozen=True, slots=True)
 class Began:
     """When a press began, by the driver's clock; ``None`` when nobody told."""
 
     at: float | None
 
 
-@dataclass(frozen=True, slots=True)
-class Seen:
-    """Yes or no."""
-
-    yes: bool
-
-
 Request = Send | PressBegan | FileAppears | Released | Discard
 Response = Heard | Lost | Began | Seen
-ChannelStep = Answer | Play | Ask | Record | StopRecording | Route
 Performing = Generator[Request, Response, Result]
 
 

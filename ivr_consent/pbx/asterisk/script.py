@@ -21,8 +21,10 @@ from ivr_consent.core.steps import Decide, Note
 from ivr_consent.logs import configure_logging, get_logger
 from ivr_consent.pbx.asterisk import channel as ch
 from ivr_consent.pbx.asterisk.hardened import AGIReplyTimeout, AGIStreamBroken, ScriptAGI
-from ivr_consent.pbx.asterisk.session import SessionRequest, SessionResponse, Summary, Withdraw, session
+from ivr_consent.pbx.asterisk.session import SessionRequest, SessionResponse, session
 from ivr_consent.pbx.asterisk.variables import CONFIGURATION_ARGUMENT
+from ivr_consent.pbx.conduct import Summary
+from ivr_consent.pbx.requests import Discard, FileAppears, Lost, Released, Seen, Withdraw
 from ivr_consent.site import Site, load_site
 from ivr_consent.store import lifecycle, recordings
 from ivr_consent.store.ledger import Ledger
@@ -112,20 +114,20 @@ def _answer(agi: ScriptAGI, site: Site, ledger: Ledger, request: SessionRequest)
             return ledger.note_now(request.call.call_id, request.call.line, request.kind, request.details)
         case ch.PressBegan():
             return ch.Began(None)
-        case ch.FileAppears():
+        case FileAppears():
             until = time.monotonic() + request.deadline_s
             while not request.path.exists() and time.monotonic() < until:
                 time.sleep(FILE_POLL_S)
-            return ch.Seen(request.path.exists())
-        case ch.Released():
+            return Seen(request.path.exists())
+        case Released():
             released = recordings.wait_released(site.recordings, request.recording_id, request.deadline_s)
-            return ch.Seen(released is True)
-        case ch.Discard():
-            return ch.Seen(recordings.discard(site.recordings, request.recording_id))
+            return Seen(released is True)
+        case Discard():
+            return Seen(recordings.discard(site.recordings, request.recording_id))
         case Withdraw():
-            return ch.Seen(_withdraw(site, ledger, request))
+            return Seen(_withdraw(site, ledger, request))
         case _:
-            return ch.Seen(lifecycle.finish_ended(ledger, site.recordings, request.recording_id))
+            return Seen(lifecycle.finish_ended(ledger, site.recordings, request.recording_id))
 
 
 def _withdraw(site: Site, ledger: Ledger, request: Withdraw) -> bool:
@@ -136,16 +138,16 @@ def _withdraw(site: Site, ledger: Ledger, request: Withdraw) -> bool:
     return lifecycle.withdraw_pressed(ledger, site.recordings, request.recording_id, request.by, stop) and released
 
 
-def _ask(agi: ScriptAGI, request: ch.Send) -> ch.Heard | ch.Lost:
+def _ask(agi: ScriptAGI, request: ch.Send) -> ch.Heard | Lost:
     sent_at = time.monotonic()
     try:
         reply = agi.ask(request.command, request.deadline_s)
     except AGIReplyTimeout:
-        return ch.Lost("switch_too_slow", agi.hung_up)
+        return Lost("switch_too_slow", agi.hung_up)
     except AGIStreamBroken:
-        return ch.Lost("protocol_error", agi.hung_up)
+        return Lost("protocol_error", agi.hung_up)
     except AGIError:
-        return ch.Lost("connection_lost", agi.hung_up)
+        return Lost("connection_lost", agi.hung_up)
     return ch.Heard(reply, sent_at, time.monotonic(), agi.hung_up)
 
 

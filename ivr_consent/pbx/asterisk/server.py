@@ -1,60 +1,21 @@
-"""The FastAGI server: one asyncio protocol object a call, driving a session without tasks.
-
-Asterisk connects once a call and does what we say, one command at a time. Anything else that connects (a port scan, a
-health check, a flood, a peer that never reads) meets deadlines and bounds and harms nobody else's call.
-"""
+"""The FastAGI server: Asterisk connects once a call and does what we say, one command at a time."""
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import ipaddress
-import secrets
 import time
-from collections.abc import Callable, Coroutine, Generator
-from pathlib import Path
-from typing import Any, Final, Protocol, cast
+from collections.abc import Callable
+from typing import Any, ClassVar, Final, Protocol
 
-from ivr_consent.core.decision import CallContext, Outcome
-from ivr_consent.core.errors import ConsentError
-from ivr_consent.core.flow import failed_decision
-from ivr_consent.core.steps import Decide, Failed, Note
-from ivr_consent.logs import get_logger
 from ivr_consent.pbx.asterisk import channel as ch
-from ivr_consent.pbx.asterisk.session import (
-    UNKNOWN_LINE,
-    Lines,
-    Observer,
-    SessionRequest,
-    SessionResponse,
-    Summary,
-    Withdraw,
-    session,
-)
-from ivr_consent.pbx.asterisk.variables import CHECK_SCRIPT
+from ivr_consent.pbx.asterisk.session import session
 from ivr_consent.pbx.asterisk.wire import Environment, Hangup, ProtocolError, Reply, Wire
-from ivr_consent.store import recordings
-from ivr_consent.store.ledger import COMMIT_DEADLINE_S, Ledger, Ticket, Written
+from ivr_consent.pbx.requests import Lost
+from ivr_consent.pbx.serving import Connection, nonce
+from ivr_consent.pbx.serving import Server as AnyServer
 
-ENVIRONMENT_DEADLINE_S: Final = 5.0
-"""For the environment block: Asterisk sends it whole within milliseconds of connecting."""
-
-TICK_S: Final = 0.25
-"""Deadlines are looked at this often: one timer for all calls instead of one a command."""
-
-FILE_POLL_S: Final = 0.02
-"""How often a recorder's file is looked for."""
-
-BACKLOG: Final = 512
-"""Connections that may wait in the kernel: more than calls that can arrive while one batch is written."""
-
-WITHDRAWAL_DEADLINE_S: Final = 20.0
-"""For a withdrawal: the manager's reply, the recorder's file being closed, and the log's word."""
-
-MAX_WRITE_BUFFER: Final = 16 * 1024
-"""A peer that does not read: one command is at most 1000 bytes and waits for its reply, so more is never queued."""
-
-log = get_logger()
+PRESS_MARGIN_S: Final = 1.0
+"""Beyond the deadline of a press, which the manager link keeps by itself."""
 
 
 class Presses(Protocol):
@@ -76,394 +37,91 @@ class Presses(Protocol):
         ...
 
 
-class Server:
-    """Accepts calls and keeps count of them. Swap ``lines`` to reload: calls under way keep what they began with."""
+class Server(AnyServer):
+    """Accepts FastAGI sessions."""
 
-    def __init__(
-        self,
-        lines: Lines,
-        ledger: Ledger,
-        *,
-        allow: tuple[str, ...] = ("127.0.0.1/32", "::1/128"),
-        max_calls: int = 1000,
-        presses: Presses | None = None,
-        finish: Callable[[str], None] | None = None,
-        withdraw: Callable[[str, str], Coroutine[Any, Any, bool]] | None = None,
-        observe: Observer | None = None,
-        blind: Callable[[], str | None] = lambda: None,
-    ) -> None:
-        self.lines = lines
-        self.blind = blind
-        """Why callers are not asked at present; ``None``: they are."""
-        self.ledger = ledger
+    def __init__(self, *arguments: Any, presses: Presses | None = None, **options: Any) -> None:
+        super().__init__(*arguments, **options)
         self.presses = presses
-        self.finish = finish
-        self.withdraw = withdraw
-        self.observe = observe
-        self.calls: set[_Connection] = set()
-        self._refused = 0
-        self._allow = tuple(ipaddress.ip_network(network) for network in allow)
-        self._max_calls = max_calls
-        self._listener: asyncio.Server | None = None
-        self._ticker: asyncio.TimerHandle | None = None
-        self._idle = asyncio.Event()
 
-    async def start(self, host: str, port: int) -> None:
-        """Listen. Raises :class:`ConsentError` with a remedy when the port cannot be had."""
-        loop = asyncio.get_running_loop()
-        try:
-            self._listener = await loop.create_server(lambda: _Connection(self, loop), host, port, backlog=BACKLOG)
-        except OSError as error:
-            raise ConsentError(
-                f"cannot listen on {host} port {port} ({error.strerror}); is another ivr-consent running? "
-                "stop it, or set server.port"
-            ) from None
-        self._tick(loop)
-
-    @property
-    def port(self) -> int:
-        """The port listened on; useful where 0 was asked for."""
-        assert self._listener is not None
-        return int(self._listener.sockets[0].getsockname()[1])
-
-    async def stop(self, drain_s: float) -> int:
-        """Stop accepting, let calls under way finish for at most ``drain_s`` seconds, close the rest; their count."""
-        if self._listener is not None:
-            self._listener.close()
-        if self.calls:
-            self._idle.clear()
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._idle.wait(), drain_s)
-        left = len(self.calls)
-        for call in list(self.calls):
-            call.abort("server_stopped")
-        if self._ticker is not None:
-            self._ticker.cancel()
-        return left
-
-    def admits(self, address: str) -> str | None:
-        """Why a peer is not let in; ``None`` when it is."""
-        try:
-            peer = ipaddress.ip_address(address)
-        except ValueError:
-            return "peer_unknown"
-        if not any(peer in network for network in self._allow):
-            return "peer_not_allowed"
-        return "too_many_calls" if len(self.calls) >= self._max_calls else None
-
-    def count_refused(self, reason: str) -> None:
-        """Say it at the first, the tenth, the hundredth …: a flood of connections must not become a flood of lines."""
-        self._refused += 1
-        if str(self._refused).strip("0") == "1":
-            log.warning("connection_refused", reason=reason, count=self._refused)
-
-    def forget(self, call: _Connection) -> None:
-        self.calls.discard(call)
-        if not self.calls:
-            self._idle.set()
-
-    def _tick(self, loop: asyncio.AbstractEventLoop) -> None:
-        now = time.monotonic()
-        for call in list(self.calls):
-            if now > call.deadline:
-                call.overdue()
-        self._ticker = loop.call_later(TICK_S, self._tick, loop)
+    def connection(self, loop: asyncio.AbstractEventLoop) -> Connection:
+        return _Connection(self, loop)
 
 
-class _Connection(asyncio.Protocol):
-    """One connection: feeds the wire, drives the session, keeps one deadline."""
+class _Connection(Connection):
+    """One AGI session: feeds the wire, sends one command after the other."""
+
+    switch: ClassVar[str] = "asterisk"
+    asks_switch: ClassVar[tuple[type, ...]] = (ch.Send,)
 
     def __init__(self, server: Server, loop: asyncio.AbstractEventLoop) -> None:
-        self.server, self.loop = server, loop
+        super().__init__(server, loop)
+        self.presses = server.presses
         self.wire = Wire()
-        self.deadline = time.monotonic() + ENVIRONMENT_DEADLINE_S
-        self.session: Generator[SessionRequest, SessionResponse, Summary] | None = None
-        self.call_id: str | None = None
-        self.uniqueid = ""
-        self.lines: Lines = server.lines
-        self.lost: str | None = None
-        self.awaiting: SessionRequest | None = None
-        self.ticket: Ticket | None = None
-        self.cancel_press: Callable[[], object] | None = None
-        self.withdrawing: asyncio.Task[bool] | None = None
-        self.transport: asyncio.Transport | None = None
         self.sent_at = 0.0
-        self.began_at = time.monotonic()
+        self.cancel_press: Callable[[], object] | None = None
 
-    # --- the peer ------------------------------------------------------------------------------
+    @property
+    def hung_up(self) -> bool:
+        return self.wire.hung_up
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        transport = cast("asyncio.Transport", transport)  # uvloop's own class does not derive from it
-        self.transport = transport
-        peer = transport.get_extra_info("peername")
-        refused = self.server.admits(str(peer[0]) if isinstance(peer, tuple) else "")
-        if refused is not None:
-            self.server.count_refused(refused)
-            transport.abort()
-            return
-        transport.set_write_buffer_limits(high=MAX_WRITE_BUFFER)
-        self.server.calls.add(self)
-
-    def data_received(self, data: bytes) -> None:
-        if self.lost is not None:
-            return
-        try:
-            self.wire.receive_data(data)
-            self._read_events()
-        except ProtocolError as error:
-            self._lose("protocol_error", _slug(error))
-
-    def eof_received(self) -> bool:
-        return False  # a half-closed peer is a gone one: close our side too
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        self._lose("connection_lost")
-        self.server.forget(self)
-
-    def _read_events(self) -> None:
+    def read(self, data: bytes) -> None:
+        self.wire.receive_data(data)
         while self.lost is None and (event := self.wire.next_event()) is not None:
             if isinstance(event, Reply):
                 if isinstance(self.awaiting, ch.Send):
-                    self._resume(ch.Heard(event, self.sent_at, time.monotonic(), self.wire.hung_up))
+                    self.resume(ch.Heard(event, self.sent_at, time.monotonic(), self.wire.hung_up))
             elif isinstance(event, Environment):
                 self._begin(event)
             elif not isinstance(event, Hangup):
-                self._lose("connection_lost")
+                self.lose("connection_lost")
 
     def _begin(self, environment: Environment) -> None:
-        self.call_id = secrets.token_hex(16)
-        self.uniqueid = environment.uniqueid
-        presses = self.server.presses
-        self.session = session(
-            environment,
-            self.lines,
-            call_id=self.call_id,
-            nonce=_nonce,
-            presses_known=presses.known if presses is not None else _never,
-            observe=self.server.observe,
-            closed=self.server.blind(),
+        presses = self.presses
+        self.begin(
+            environment.uniqueid,
+            lambda call_id: session(
+                environment,
+                self.lines,
+                call_id=call_id,
+                nonce=nonce,
+                presses_known=presses.known if presses is not None else _never,
+                observe=self.server.observe,
+                closed=self.server.blind(),
+            ),
         )
-        self._step(None)
 
-    # --- the session ---------------------------------------------------------------------------
-
-    def _resume(self, response: SessionResponse) -> None:
-        self.awaiting = None
-        self._step(response)
-
-    def _step(self, response: SessionResponse | None) -> None:
-        """Hand the session its response and do what it asks next, until it has to wait."""
-        assert self.session is not None
-        while True:
-            try:
-                request = next(self.session) if response is None else self.session.send(response)
-                self.awaiting = request
-                response = self._do(request)
-            except StopIteration as end:
-                self._end(end.value)
-                return
-            except Exception:  # the root of a call: whatever is wrong in it, the caller goes on unrecorded
-                log.exception("session_failed", call_id=self.call_id)
-                self._log_our_failure()
-                self._end(None)
-                return
-            if response is None:
-                return
-            self.awaiting = None
-
-    def _log_our_failure(self) -> None:
-        """Every call has a decision (I3), also one that our own fault ended; after a grant it voids the grant."""
-        if self.call_id is None or not self.uniqueid.isascii():
-            return
-        call = CallContext(
-            self.call_id,
-            UNKNOWN_LINE,
-            "asterisk",
-            self.uniqueid,
-            None,
-            self.lines.software,
-            self.lines.configuration_sha256,
-        )
-        self.server.ledger.decide(failed_decision(call, "internal_error"), _ignore)
-
-    def _do(self, request: SessionRequest) -> SessionResponse | None:
-        """Begin a request; its response when there already is one."""
-        now = time.monotonic()
+    def ask(self, request: Any, now: float) -> ch.Began | Lost | None:
         if isinstance(request, ch.Send):
             return self._send(request, now)
-        if isinstance(request, Decide | Note):
-            return self._write(request, now)
-        if isinstance(request, ch.PressBegan):
-            presses = self.server.presses
-            if presses is None:
-                return ch.Began(None)
-            self.deadline = now + request.deadline_s + 1
-            self.cancel_press = presses.when(
-                self.uniqueid, request.key, request.not_before, request.deadline_s, self._press_began
-            )
-            return None
-        if isinstance(request, ch.FileAppears):
-            self.deadline = now + request.deadline_s + 1
-            self._look_for(request.path, now + request.deadline_s)
-            return None
-        if isinstance(request, ch.Released):
-            self.deadline = now + request.deadline_s + 1
-            waiting = self.loop.run_in_executor(
-                None, recordings.wait_released, self.lines.recordings, request.recording_id, request.deadline_s
-            )
-            waiting.add_done_callback(self._released)
-            return None
-        if isinstance(request, ch.Discard):
-            return ch.Seen(recordings.discard(self.lines.recordings, request.recording_id))
-        if isinstance(request, Withdraw):
-            return self._withdraw(request, now)
-        if self.server.finish is not None:
-            self.server.finish(request.recording_id)
-        return ch.Seen(True)
-
-    def _withdraw(self, request: Withdraw, now: float) -> SessionResponse | None:
-        if self.server.withdraw is None:
-            return ch.Seen(False)
-        self.deadline = now + WITHDRAWAL_DEADLINE_S
-        self.withdrawing = self.loop.create_task(self.server.withdraw(request.recording_id, request.by))
-        self.withdrawing.add_done_callback(self._withdrawn)
+        assert isinstance(request, ch.PressBegan)
+        if self.presses is None:
+            return ch.Began(None)
+        self.deadline = now + request.deadline_s + PRESS_MARGIN_S
+        self.cancel_press = self.presses.when(
+            self.uniqueid, request.key, request.not_before, request.deadline_s, self._press_began
+        )
         return None
 
-    def _withdrawn(self, task: asyncio.Task[bool]) -> None:
-        self.withdrawing = None
-        done = not task.cancelled() and task.exception() is None and task.result()
-        if not task.cancelled() and task.exception() is not None:
-            log.error("withdrawal_failed", exc_info=task.exception())
-        if isinstance(self.awaiting, Withdraw):
-            self._resume(ch.Seen(done))
-
-    def _send(self, request: ch.Send, now: float) -> SessionResponse | None:
-        if self.lost is not None:
-            return ch.Lost(self.lost, self.wire.hung_up)
+    def _send(self, request: ch.Send, now: float) -> Lost | None:
         assert self.transport is not None
         try:
             data = self.wire.send(request.command)
         except ProtocolError as error:
-            # Unread bytes before our command, or a command we may not send: nothing here is in step any more.
-            log.warning("session_out_of_step", call_id=self.call_id, reason=_slug(error))
-            self.lost = "protocol_error"
-            self.transport.abort()
-            return ch.Lost(self.lost, self.wire.hung_up)
+            return self.out_of_step(error)
         self.sent_at = now
         self.deadline = now + request.deadline_s
         self.transport.write(data)
         return None
 
-    def _write(self, request: Decide | Note, now: float) -> SessionResponse | None:
-        self.deadline = now + COMMIT_DEADLINE_S
-        ledger = self.server.ledger
-        if isinstance(request, Decide):
-            decision = request.decision
-            # Asked of what is in force now, not when the call began: what was heard since may not be what is named.
-            if decision.outcome is Outcome.GRANTED and self.server.lines.damaged(decision.call.line):
-                return Failed("line_damaged")
-            if decision.outcome is Outcome.GRANTED and (blind := self.server.blind()) is not None:
-                return Failed(blind)
-            self.ticket = ledger.decide(request.decision, self._written)
-        else:
-            call = request.call
-            self.ticket = ledger.note(call.call_id, call.line, request.kind, request.details, self._written)
-        return None
-
-    def _written(self, written: Written) -> None:
-        self.ticket = None
-        if isinstance(self.awaiting, Decide | Note):
-            self._resume(written)
-
     def _press_began(self, at: float | None) -> None:
         self.cancel_press = None
         if isinstance(self.awaiting, ch.PressBegan):
-            self._resume(ch.Began(at))
+            self.resume(ch.Began(at))
 
-    def _look_for(self, path: Path, until: float) -> None:
-        if not isinstance(self.awaiting, ch.FileAppears) or self.awaiting.path != path:
-            return
-        if path.exists():
-            self._resume(ch.Seen(True))
-        elif time.monotonic() > until or self.lost is not None:
-            self._resume(ch.Seen(False))
-        else:
-            self.loop.call_later(FILE_POLL_S, self._look_for, path, until)
-
-    def _released(self, waiting: asyncio.Future[bool | None]) -> None:
-        if isinstance(self.awaiting, ch.Released):
-            self._resume(ch.Seen(waiting.result() is True))
-
-    # --- ends ----------------------------------------------------------------------------------
-
-    def overdue(self) -> None:
-        """The deadline of what is awaited has passed."""
-        if self.lost is not None and self.transport is not None and self.session is None:
-            self.transport.abort()  # a peer that does not take our last bytes
-            return
-        if isinstance(self.awaiting, Decide | Note) and self.ticket is not None:
-            # The disk is too slow for a waiting caller. What is written all the same grants nothing any more.
-            self.ticket.abandon()
-            self.ticket = None
-            self._resume(Failed("log_too_slow"))
-        elif self.session is None:
-            self._lose("no_environment")
-        else:
-            self._lose("switch_too_slow")
-
-    def abort(self, reason: str) -> None:
-        """Close the connection now; the dialplan takes the caller to the unrecorded line."""
-        self._lose(reason)
-
-    def _lose(self, reason: str, detail: str = "") -> None:
-        """Nothing more comes or goes on this connection. The session still logs its decision."""
-        if self.lost is not None:
-            return
-        self.lost = reason
-        self.deadline = float("inf")
-        if self.transport is not None:
-            self.transport.abort()
-        if self.session is None:
-            if self in self.server.calls:
-                log.warning("connection_closed", reason=reason, detail=detail)
-        elif isinstance(self.awaiting, ch.Send):
-            self._resume(ch.Lost(reason, self.wire.hung_up))
-
-    def _end(self, summary: Summary | None) -> None:
-        self.awaiting = None
-        self.session = None
+    def ended(self) -> None:
         if self.cancel_press is not None:
             self.cancel_press()
-        if summary is not None and summary.script != CHECK_SCRIPT:
-            log.info(
-                "call",
-                script=summary.script,
-                line=summary.line,
-                call_id=summary.call_id,
-                outcome=summary.outcome,
-                reason=summary.reason,
-                route=summary.route,
-                logged=summary.logged,
-                ms=int((time.monotonic() - self.began_at) * 1000),
-            )
-        if self.lost is None:
-            self.lost = "finished"
-            self.deadline = time.monotonic() + ENVIRONMENT_DEADLINE_S
-            assert self.transport is not None
-            self.transport.close()
-
-
-def _slug(error: ProtocolError) -> str:
-    """What was wrong, without the line at fault: a caller may have written it."""
-    return str(getattr(error, "reason", type(error).__name__))
-
-
-def _nonce() -> str:
-    return secrets.token_hex(8)
-
-
-def _ignore(_: Written) -> None:
-    return
 
 
 def _never() -> bool:

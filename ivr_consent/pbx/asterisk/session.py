@@ -8,13 +8,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Generator
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Final, Protocol
+from typing import Final
 
-from ivr_consent.core.decision import CallContext, Reference
-from ivr_consent.core.flow import Ending, Plan, consent_flow, refusal_flow
-from ivr_consent.core.steps import Decide, Failed, Granted, Logged, Note, Result, Step
+from ivr_consent.core.decision import CallContext
+from ivr_consent.core.flow import Ending, consent_flow, refusal_flow
+from ivr_consent.core.steps import Decide, Failed, Granted, Logged, Note
 from ivr_consent.language import Clues, Rules
 from ivr_consent.pbx.asterisk import channel as ch
 from ivr_consent.pbx.asterisk.variables import (
@@ -26,6 +24,8 @@ from ivr_consent.pbx.asterisk.variables import (
     WITHDRAW_SCRIPT,
 )
 from ivr_consent.pbx.asterisk.wire import Environment
+from ivr_consent.pbx.conduct import UNKNOWN_LINE, Lines, Observer, Summary, conduct
+from ivr_consent.pbx.requests import Finish, Seen, Withdraw
 from ivr_consent.store.withdrawals import BY
 
 PRESENTATION_RESTRICTED: Final = 0x60
@@ -36,83 +36,8 @@ NUMBER: Final = re.compile(r"\+?[0-9]{1,32}")
 
 RECORDING_ID: Final = re.compile(r"[0-9a-f]{32}")
 
-UNKNOWN_LINE: Final = "-"
-"""Stands in the log for a line that the dialplan named and the configuration does not know."""
-
-
-@dataclass(frozen=True, slots=True)
-class Finish:
-    """The recorded call has ended: bring its recording into its lasting form. Response: Seen(True)."""
-
-    recording_id: str
-
-
-@dataclass(frozen=True, slots=True)
-class Withdraw:
-    """``caller`` or ``agent`` has withdrawn consent by a code in the call. Response: Seen, whether nothing is left."""
-
-    recording_id: str
-    by: str
-
-
 SessionRequest = ch.Request | Decide | Note | Finish | Withdraw
 SessionResponse = ch.Response | Granted | Logged | Failed
-
-
-class Lines(Protocol):
-    """What a session needs of the configuration in force when it began."""
-
-    @property
-    def software(self) -> str:
-        """Name and version, for the decision."""
-        ...
-
-    @property
-    def configuration_sha256(self) -> str:
-        """Digest of the configuration file, for the decision."""
-        ...
-
-    @property
-    def recordings(self) -> Path:
-        """Where the switch writes recordings."""
-        ...
-
-    def subject(self, number: str | None) -> str | None:
-        """A caller's keyed pseudonym; ``None`` for a withheld number."""
-        ...
-
-    def reference(self, call_id: str) -> Reference:
-        """What the caller can name the consent by."""
-        ...
-
-    def plan(self, line: str, clues: Clues) -> Plan | str:
-        """How to ask on this line, beginning in the language that the clues choose; or why it cannot be asked."""
-        ...
-
-    def damaged(self, line: str) -> bool:
-        """Whether what this line plays has been found changed on disk: then no yes counts any more."""
-        ...
-
-    def language_by(self, line: str) -> Rules | None:
-        """What chooses the language on this line: of the clues, only what it looks at has to be asked for."""
-        ...
-
-
-@dataclass(frozen=True, slots=True)
-class Summary:
-    """One line of log per session, without personal data."""
-
-    script: str
-    line: str
-    call_id: str | None
-    outcome: str
-    reason: str
-    route: str
-    logged: bool
-
-
-Observer = Callable[[Step, Result | None], None]
-"""Sees every step before it is done (with ``None``) and its result; for a terminal that shows the call."""
 
 
 def session(
@@ -134,7 +59,7 @@ def session(
     if not (yield from channel.echo()):
         # Only the channel and its uniqueid stand before the first line that a caller can influence.
         call = _context(environment, lines, call_id, UNKNOWN_LINE, None)
-        ending = yield from _conduct(refusal_flow(call, channel.why_ended()), channel, observe)
+        ending = yield from conduct(refusal_flow(call, channel.why_ended()), channel.perform, observe)
         return _summary(call, ending)
     script, arguments = _asked(environment)
     if script == ENDED_SCRIPT:
@@ -144,7 +69,8 @@ def session(
     if script != CONSENT_SCRIPT:
         quiet = script == CHECK_SCRIPT
         reason = "checked" if quiet else "unknown_script"
-        return Summary(script if quiet else "unknown", UNKNOWN_LINE, None, "failed", reason, "unrecorded", logged=False)
+        script = script if quiet else "unknown"
+        return Summary(script, UNKNOWN_LINE, None, "failed", reason, "unrecorded", logged=False, quiet=quiet)
     return (yield from _gate(environment, arguments, lines, channel, call_id, observe, closed))
 
 
@@ -183,7 +109,7 @@ def _gate(
     call = _context(environment, lines, call_id, asked_for if known else UNKNOWN_LINE, lines.subject(caller))
     yield from channel.announce(call_id)
     flow = refusal_flow(call, plan) if isinstance(plan, str) else consent_flow(plan, call, lines.reference(call_id))
-    ending = yield from _conduct(flow, channel, observe)
+    ending = yield from conduct(flow, channel.perform, observe)
     return _summary(call, ending)
 
 
@@ -224,29 +150,6 @@ def _summary(call: CallContext, ending: Ending) -> Summary:
     )
 
 
-def _conduct(
-    flow: Generator[Step, Result, Ending], channel: ch.Channel, observe: Observer | None
-) -> Generator[SessionRequest, SessionResponse, Ending]:
-    """Carry steps to the channel or the log, and results back, until the flow ends."""
-    result: Result | None = None
-    while True:
-        try:
-            step = next(flow) if result is None else flow.send(result)
-        except StopIteration as end:
-            ending: Ending = end.value
-            return ending
-        if observe is not None:
-            observe(step, None)
-        if isinstance(step, Decide | Note):
-            written = yield step
-            assert isinstance(written, Granted | Logged | Failed)
-            result = written
-        else:
-            result = yield from channel.perform(step)
-        if observe is not None:
-            observe(step, result)
-
-
 def _ended(arguments: tuple[str, ...]) -> Generator[SessionRequest, SessionResponse, Summary]:
     """The hang-up handler: which recording it was is in our own variable, so take nothing but an id of our form."""
     recording_id = arguments[0] if arguments else ""
@@ -262,7 +165,7 @@ def _withdrawn(arguments: tuple[str, ...], channel: ch.Channel) -> Generator[Ses
     if not RECORDING_ID.fullmatch(recording_id) or by not in BY:
         return Summary(WITHDRAW_SCRIPT, UNKNOWN_LINE, None, "failed", "not_a_recording", "-", logged=False)
     done = yield Withdraw(recording_id, by)
-    assert isinstance(done, ch.Seen)
+    assert isinstance(done, Seen)
     yield from channel.tell_withdrawn(done.yes)
     outcome = "withdrawn" if done.yes else "failed"
     return Summary(WITHDRAW_SCRIPT, UNKNOWN_LINE, recording_id, outcome, f"by_{by}", "-", logged=done.yes)

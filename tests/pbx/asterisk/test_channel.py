@@ -11,6 +11,7 @@ from ivr_consent.core.decision import Grant, Outcome
 from ivr_consent.core.steps import Failed, Gone, NotConfirmed, Play, Played, Record, Recording, Result
 from ivr_consent.pbx.asterisk import channel as ch
 from ivr_consent.pbx.asterisk.wire import Environment, Reply, Wire
+from ivr_consent.pbx.requests import Lost, Seen
 from ivr_consent.store.ledger import Ledger
 from ivr_consent.testing.fake_asterisk import environment
 from ivr_consent.testing.plans import silent_prompt
@@ -72,13 +73,13 @@ def drive(
             commands.append(command)
             reply = answer(command)
             response = (
-                ch.Lost("connection_lost", False)
+                Lost("connection_lost", False)
                 if reply is None
                 else ch.Heard(reply, now, now + seconds, hung_up in command)
             )
             now += seconds
         else:
-            response = ch.Seen(seen)
+            response = Seen(seen)
 
 
 def recording_channel(tmp_path: Path) -> ch.Channel:

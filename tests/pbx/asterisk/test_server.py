@@ -18,7 +18,7 @@ from ivr_consent.core.decision import Decision
 from ivr_consent.core.errors import ConsentError
 from ivr_consent.core.flow import Plan
 from ivr_consent.core.steps import Record, Result, Step
-from ivr_consent.pbx.asterisk import server as server_module
+from ivr_consent.pbx import serving
 from ivr_consent.pbx.asterisk.server import Presses, Server
 from ivr_consent.service import Service
 from ivr_consent.store.ledger import Ledger, Ticket, Written
@@ -404,7 +404,7 @@ async def test_a_wrong_echo_ends_the_session_before_anything_is_believed(tmp_pat
 
 
 async def test_half_a_header_and_silence_meets_a_deadline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(server_module, "ENVIRONMENT_DEADLINE_S", 0.2)
+    monkeypatch.setattr(serving, "FIRST_WORDS_DEADLINE_S", 0.2)
     async with opened(tmp_path) as gate:
         reader, writer = await connect(gate)
         writer.write(block()[:300])
@@ -614,7 +614,7 @@ async def test_a_disk_that_is_too_slow_means_unrecorded_and_the_grant_is_void(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, soon: bool
 ) -> None:
     """Whether the disk wakes up while the refusal waits for it, or after the call."""
-    monkeypatch.setattr(server_module, "COMMIT_DEADLINE_S", 0.2)
+    monkeypatch.setattr(serving, "COMMIT_DEADLINE_S", 0.2)
     let_go = threading.Event()
 
     def slow(path: Path, dispatch: Callable[[list[Callable[[], None]]], None]) -> Ledger:

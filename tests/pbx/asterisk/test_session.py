@@ -15,8 +15,10 @@ from ivr_consent import config
 from ivr_consent.core.decision import Decision
 from ivr_consent.core.steps import Decide, Logged
 from ivr_consent.pbx.asterisk import channel as ch
-from ivr_consent.pbx.asterisk.session import Summary, session
+from ivr_consent.pbx.asterisk.session import session
 from ivr_consent.pbx.asterisk.wire import Environment, Reply, Wire
+from ivr_consent.pbx.conduct import Summary
+from ivr_consent.pbx.requests import Lost
 from ivr_consent.pseudonyms import Pseudonyms
 from ivr_consent.site import LineState, Site
 from ivr_consent.testing.fake_asterisk import environment
@@ -76,7 +78,7 @@ class Asked:
         return decision.reason if notice is None else (notice.language, notice.language_by)
 
 
-def of(lines: Site, answer: Callable[[str], str | ch.Lost] = lambda _: "", **values: str) -> Asked:
+def of(lines: Site, answer: Callable[[str], str | Lost] = lambda _: "", **values: str) -> Asked:
     """One session whose environment has these values; ``answer`` gives what the switch makes of an expression.
 
     The caller hangs up before the call is answered: by then the language is chosen, and in the decision.
@@ -108,13 +110,13 @@ def of(lines: Site, answer: Callable[[str], str | ch.Lost] = lambda _: "", **val
         command = request.command.decode()
         asked.commands.append(command)
         if "00ff" in command:
-            reply: Reply | ch.Lost = Reply(200, "1", "00ff", None, "")
+            reply: Reply | Lost = Reply(200, "1", "00ff", None, "")
         elif "FILTER" in command:
             told = answer(command)
             reply = Reply(200, "1", told, None, "") if isinstance(told, str) else told
         else:
             reply = Reply(200, "1", None, None, "") if command.startswith("SET") else Reply(511, "", None, None, "")
-        response = reply if isinstance(reply, ch.Lost) else ch.Heard(reply, 0.0, 0.0, False)
+        response = reply if isinstance(reply, Lost) else ch.Heard(reply, 0.0, 0.0, False)
     return asked
 
 
@@ -199,12 +201,12 @@ def test_where_no_language_fits_nothing_is_asked_or_played() -> None:
 @pytest.mark.parametrize(
     ("lost", "reason"),
     [
-        (ch.Lost("switch_too_slow", False), "switch_too_slow"),
-        (ch.Lost("connection_lost", False), "connection_lost"),
-        (ch.Lost("connection_lost", True), "hung_up_ringing"),
+        (Lost("switch_too_slow", False), "switch_too_slow"),
+        (Lost("connection_lost", False), "connection_lost"),
+        (Lost("connection_lost", True), "hung_up_ringing"),
     ],
 )
-def test_a_switch_that_was_gone_before_it_could_tell(lost: ch.Lost, reason: str) -> None:
+def test_a_switch_that_was_gone_before_it_could_tell(lost: Lost, reason: str) -> None:
     asked = of(site(EVERYTHING), lambda _: lost, callerid="unknown", dnid="s", language="en")
     assert asked.chosen == reason
     assert len(asked.clues) == 1, "nothing is said on this connection any more"
