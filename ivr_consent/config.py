@@ -36,6 +36,9 @@ DIALPLAN_PLACE = re.compile(
 )
 """``context,extension,priority`` as Goto() takes it; no variables, so that nothing is expanded."""
 
+TRANSFER_PLACE = re.compile(r"[A-Za-z0-9_+*#.-]{1,79} XML [A-Za-z0-9_.-]{1,79}")
+"""``extension XML context`` as FreeSWITCH's transfer takes it; no variables either."""
+
 RECORDINGS_PATH = re.compile(r"/[A-Za-z0-9_./-]+")
 """MixMonitor's argument is a path, options and a shell command, parted by commas: nothing of that may be in a path."""
 
@@ -246,9 +249,9 @@ class Line(_Table):
     agents: Annotated[list[Annotated[str, Field(min_length=1, max_length=200)]], Field(max_length=200)] = []
     """The agents' devices, as "PJSIP/agent-*"; without it, whoever the call is connected to first."""
     recorded: str | None = None
-    """Where granted goes, as "context,extension,priority"; give both destinations or neither."""
+    """Where granted goes: "context,extension,priority"; FreeSWITCH: "extension XML context". Give both or neither."""
     unrecorded: str | None = None
-    """Where everything else goes, as "context,extension,priority"."""
+    """Where everything else goes: "context,extension,priority"; FreeSWITCH: "extension XML context"."""
     facts: dict[str, Facts] = {}
     """Facts of this line alone, by language; they go before the site's."""
 
@@ -295,8 +298,11 @@ class Line(_Table):
     @field_validator("recorded", "unrecorded")
     @classmethod
     def _place(cls, value: str | None) -> str | None:
-        if value is not None and not DIALPLAN_PLACE.fullmatch(value):
-            raise ValueError('not "context,extension,priority"; write for example "queues,support,1"')
+        if value is not None and not DIALPLAN_PLACE.fullmatch(value) and not TRANSFER_PLACE.fullmatch(value):
+            raise ValueError(
+                'not "context,extension,priority"; write for example "queues,support,1", '
+                'or for FreeSWITCH "support XML queues"'
+            )
         return value
 
     @model_validator(mode="after")
@@ -322,12 +328,12 @@ class Line(_Table):
 
 
 class Server(_Table):
-    """Where Asterisk reaches us (FastAGI). Whoever answers on this port can run commands on the switch."""
+    """Where the switch reaches us: FastAGI, or FreeSWITCH's socket. Whoever answers there can run commands on it."""
 
     listen: str = "127.0.0.1"
-    """The IP address where FastAGI listens."""
+    """The IP address where the service listens."""
     port: int = Field(4573, ge=1, le=65535)
-    """The TCP port of FastAGI."""
+    """The TCP port, which the switch's dialplan names."""
     draft_port: int = Field(4574, ge=1, le=65535)
     """The TCP port on which a draft is tried on a telephone; nothing listens there else."""
     allow: list[str] = ["127.0.0.1/32", "::1/128"]
@@ -389,6 +395,17 @@ class Manager(_Table):
     """A file that holds the secret of the manager user, and that only its owner can read."""
     tls: bool = False
     """TLS, with the certificates that the system trusts."""
+
+
+class EventSocket(_Table):
+    """FreeSWITCH's event socket: the switch vouches for a call there, and the guard sees what records."""
+
+    host: str = "127.0.0.1"
+    """Where FreeSWITCH's event socket is; it has no encryption, so keep it on this host."""
+    port: int = Field(8021, ge=1, le=65535)
+    """The TCP port of the event socket."""
+    password_file: Path = Field(Path("event_socket.password"), strict=False)
+    """A file that holds the password of the event socket, and that only its owner can read."""
 
 
 class Retention(_Table):
@@ -608,9 +625,11 @@ class Settings(_Table):
     """A whole configuration, with absolute paths."""
 
     server: Server = Server()
-    """Where Asterisk reaches the service."""
+    """Where the switch reaches the service."""
     manager: Manager | None = None
     """The manager connection; without the table a guard time stands in for it."""
+    event_socket: EventSocket | None = None
+    """FreeSWITCH's event socket; needed there, and there alone."""
     log: Log = Log()
     """Where decisions are written."""
     recordings: Recordings = Recordings()
@@ -627,8 +646,8 @@ class Settings(_Table):
     """What notices say about the site, by language; [facts.default] holds for every language."""
     lines: Annotated[dict[str, Line], Field(min_length=1)]
     """The numbers that callers dial, by name."""
-    switch: Literal["asterisk"] = "asterisk"
-    """The kind of switch; there is one so far."""
+    switch: Literal["asterisk", "freeswitch"] = "asterisk"
+    """The kind of switch."""
     source: Path = Field(Path(), exclude=True, strict=False)
     sha256: str = Field("", exclude=True)
 
@@ -646,6 +665,40 @@ class Settings(_Table):
     @classmethod
     def _fact_languages(cls, value: dict[str, Facts]) -> dict[str, Facts]:
         return _by_language(value, "facts")
+
+    @model_validator(mode="after")
+    def _of_this_switch(self) -> Self:
+        if self.switch == "asterisk":
+            if self.event_socket is not None:
+                raise ValueError('[event_socket] is FreeSWITCH\'s; remove it, or set switch = "freeswitch"')
+            form, example = DIALPLAN_PLACE, '"queues,support,1"'
+        else:
+            self._freeswitch()
+            form, example = TRANSFER_PLACE, '"support XML queues"'
+        for name, line in self.lines.items():
+            for key, place in (("recorded", line.recorded), ("unrecorded", line.unrecorded)):
+                if place is not None and not form.fullmatch(place):
+                    raise ValueError(
+                        f"lines.{name}.{key} is {place!r}, which {self.switch} does not take; "
+                        f"write for example {example}"
+                    )
+        return self
+
+    def _freeswitch(self) -> None:
+        if self.manager is not None:
+            raise ValueError("[manager] is Asterisk's; remove it, and give [event_socket]")
+        if self.event_socket is None:
+            raise ValueError("FreeSWITCH needs [event_socket]; add it, with password_file")
+        for name, line in self.lines.items():
+            if line.recorded is None:
+                raise ValueError(
+                    f"lines.{name} has no destinations, and FreeSWITCH's dialplan needs them; "
+                    'give recorded and unrecorded, as "support XML queues"'
+                )
+        codes = (self.features.withdraw, self.features.consent) if self.features is not None else ()
+        for code in codes:
+            if code is not None and not re.fullmatch(r"\*[0-9]", code):
+                raise ValueError(f'features: the code {code!r}; FreeSWITCH takes * and one digit, as "*9"')
 
     def facts_for(self, line: Line, language: str) -> dict[str, str]:
         """The facts for one line and language: the line's before the site's, the language's before the default."""

@@ -13,7 +13,6 @@ import os
 import select
 import signal
 import socket
-import ssl
 import subprocess
 import sys
 import time
@@ -28,16 +27,13 @@ from ivr_consent.anchors.publisher import Publisher, keeper
 from ivr_consent.config import Settings
 from ivr_consent.control import Control, socket_path
 from ivr_consent.core.errors import ConfigurationError, ConsentError, LedgerError, Problem
-from ivr_consent.guarding import EVENTS, Telling, make_guard, stop_while_blind
 from ivr_consent.logs import configure_logging, get_logger
-from ivr_consent.pbx.asterisk import withdrawing
-from ivr_consent.pbx.asterisk.guard.watcher import Guard
-from ivr_consent.pbx.asterisk.keys import KeyPresses
-from ivr_consent.pbx.asterisk.manager import ManagerLink
-from ivr_consent.pbx.asterisk.server import Server
 from ivr_consent.pbx.conduct import Observer
+from ivr_consent.pbx.serving import Server
+from ivr_consent.side_asterisk import AsteriskSide
+from ivr_consent.side_freeswitch import FreeswitchSide
 from ivr_consent.site import LineState, Site, load_site, recheck
-from ivr_consent.store import lifecycle, recordings, retention, withdrawals
+from ivr_consent.store import lifecycle, recordings, retention
 from ivr_consent.store.anchored import reading
 from ivr_consent.store.ledger import Ledger
 from ivr_consent.store.place import place_of
@@ -58,9 +54,6 @@ EXPIRE_S: Final = 3600.0
 LAST_RECORDINGS_S: Final = 15.0
 """How long the end of the service waits for recordings that are being finished; the next start finishes the others."""
 
-LINK_S: Final = 5.0
-"""How long a withdrawal that nobody could be told of waits for the manager link."""
-
 LAST_EVENT_S: Final = 5.0
 """How long the end of the service waits for its own event to be on disk."""
 
@@ -77,19 +70,6 @@ EXIT_CONFIGURATION: Final = 3
 EXIT_LOG: Final = 5
 
 log = get_logger()
-
-
-class ManagerPresses:
-    """Key presses as the manager tells of them, while its link is up."""
-
-    def __init__(self, link: ManagerLink) -> None:
-        self._link = link
-        self._presses = KeyPresses()
-        self._presses.attach(link)
-        self.when = self._presses.when
-
-    def known(self) -> bool:
-        return self._link.up
 
 
 class Service:
@@ -115,8 +95,7 @@ class Service:
         self._told_in_force: Mapping[str, Any] | None = None
         """What the log was told last that is in force."""
         self._keeper: retention.Keeper | None = None
-        self._link: ManagerLink | None = None
-        self._guard: Guard | None = None
+        self._side: AsteriskSide | FreeswitchSide | None = None
         self._server: Server | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._finishing: set[asyncio.Task[None]] = set()
@@ -138,28 +117,17 @@ class Service:
 
         self._ledger = Ledger(place_of(settings), dispatch=dispatch, seals=True, published=self._publisher.published)
         await asyncio.to_thread(self._begin_log, self._ledger)
-        presses = None
-        if settings.manager is not None:
-            self._link = _manager_link(settings)
-            presses = ManagerPresses(self._link)
-            await self._link.start()
-            if settings.guard.mode != "off":
-                telling = Telling(self._ledger, settings.guard.command, self._spawn)
-                link = _manager_link(settings, EVENTS)  # its own: a storm of events must not hold up key presses
-                self._guard = make_guard(settings, link, self._ledger, telling)
-                await self._guard.start()
-                if settings.guard.when_blind == "stop":
-                    self._spawn(stop_while_blind(self._guard, self._ledger, self.site.recordings), "guard_failed")
-        self._server = Server(
+        kind = FreeswitchSide if settings.switch == "freeswitch" else AsteriskSide
+        self._side = kind(settings, self._ledger, self.site.recordings, self._spawn)
+        await self._side.start()
+        self._server = self._side.server(
             self.site,
-            self._ledger,
             allow=tuple(settings.server.allow),
             max_calls=settings.server.max_calls,
-            presses=presses,
             finish=self._finish,
-            withdraw=self._withdraw,
+            withdraw=self._side.withdraw,
             observe=self._observe,
-            blind=self._guard_blind if settings.guard.required else _sees,
+            blind=self._side.blind if settings.guard.required else _sees,
         )
         self._watch = FolderWatch(self._changed)
         if self._watch.descriptor >= 0:
@@ -197,7 +165,7 @@ class Service:
             site = await asyncio.to_thread(load_site, settings)
         except ConsentError as error:
             return self._refuse(error.problems if isinstance(error, ConfigurationError) else (_problem(error),))
-        for part in ("server", "manager", "log", "recordings", "guard"):
+        for part in ("switch", "server", "manager", "event_socket", "log", "recordings", "guard"):
             if getattr(settings, part) != getattr(self.settings, part):
                 remedy = "restart it: systemctl restart ivr-consent"
                 return self._refuse((Problem(f"[{part}]", "has changed; that needs a restart", remedy),))
@@ -382,8 +350,8 @@ class Service:
             log.warning("calls_cut_off", count=left, remedy="raise server.drain_seconds")
         if self._keeper is not None:
             self._keeper.stop()
-        if self._guard is not None:
-            await self._guard.stop()
+        if self._side is not None:
+            await self._side.stop_guard()
         if self._finishing:  # a thread cannot be stopped, and what it writes belongs before the last event
             await asyncio.wait(self._finishing, timeout=LAST_RECORDINGS_S)
         for task in self._tasks:
@@ -392,31 +360,17 @@ class Service:
         if self._watch is not None and self._watch.descriptor >= 0:
             asyncio.get_running_loop().remove_reader(self._watch.descriptor)
             self._watch.close()
-        if self._link is not None:
-            await self._link.close()
+        if self._side is not None:
+            await self._side.stop()
         if self._ledger is not None:
             await asyncio.to_thread(self._end_log, self._ledger, reason, left)
 
-    def _guard_blind(self) -> str | None:
-        """Why nobody may be asked where the guard is required; the reason for the log."""
-        return None if self._guard is not None and self._guard.blind is None else "guard_blind"
-
-    async def _withdraw(self, call_id: str, by: str) -> bool:
-        assert self._ledger is not None
-        return await withdrawing.withdraw(self._ledger, self.site.recordings, self._link_up(), call_id, by)
-
     async def _withdraw_marked(self) -> None:
-        """What was pressed while we were away. The first time, the manager link is given a moment to come up."""
-        assert self._ledger is not None
-        if self._link is not None and not self._link.up and withdrawals.marked(self.site.recordings):
-            await self._link.wait_up(LINK_S)
+        assert self._side is not None
         try:
-            await withdrawing.withdraw_marked(self._ledger, self.site.recordings, self._link_up())
+            await self._side.withdraw_marked()
         except Exception:  # one round of something that must go on for ever
             log.exception("sweep_failed")
-
-    def _link_up(self) -> ManagerLink | None:
-        return self._link if self._link is not None and self._link.up else None
 
     def _finish(self, recording_id: str) -> None:
         assert self._ledger is not None
@@ -489,21 +443,6 @@ def _call_all(callbacks: list[Callable[[], None]]) -> None:
 
 def _sees() -> str | None:
     return None
-
-
-def _manager_link(settings: Settings, events: str = "dtmf") -> ManagerLink:
-    manager = settings.manager
-    assert manager is not None
-    path = settings.path(manager.secret_file)
-    try:
-        secret = path.read_text().strip()
-    except OSError as error:
-        raise ConsentError(
-            f"the manager's secret cannot be read from {path} ({error.strerror}); "
-            "write it there, or remove the [manager] table (a guard time then stands in for it)"
-        ) from None
-    tls = ssl.create_default_context() if manager.tls else None
-    return ManagerLink(manager.host, manager.port, manager.username, secret, events=events, tls=tls)
 
 
 # --- the worker ----------------------------------------------------------------------------------

@@ -243,7 +243,7 @@ class Workshop:
         recipes: list[Recipe] = []
         problems: list[Problem] = []
         extra = dict.fromkeys(form for codec in line.codecs for form in CODECS[codec])
-        wanted = (*formats.STANDARD_FORMATS, *extra)
+        wanted = (*formats.SWITCH_FORMATS[self.settings.switch], *extra)
         for segment in script.segments():
             try:
                 take = self._take(source, segment, problems)

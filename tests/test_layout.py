@@ -52,7 +52,7 @@ LAYERS = (
     ("wording",),
     ("site",),
     ("pbx",),
-    ("control", "guarding", "service", "service_events"),
+    ("control", "guarding", "side_asterisk", "side_freeswitch", "service", "service_events"),
     ("workshop", "prune"),
     ("exports",),
     ("testing",),

@@ -87,5 +87,13 @@ FORMATS: Mapping[str, Format] = MappingProxyType(
 STANDARD_FORMATS = ("ulaw", "alaw", "gsm", "g722", "sln16", "wav")
 """What is built unless something else is asked for: what calls on the usual codecs play without transcoding."""
 
+FREESWITCH_FORMATS = ("wav", "wav16", "wav32", "wav48")
+"""What FreeSWITCH plays: one file for each rate that a call can have."""
+
+SWITCH_FORMATS: Mapping[str, tuple[str, ...]] = MappingProxyType(
+    {"asterisk": STANDARD_FORMATS, "freeswitch": FREESWITCH_FORMATS}
+)
+"""What is built, by the kind of switch."""
+
 OPTIONAL_FORMATS = frozenset({"gsm"})
 """Left out where this machine's ffmpeg cannot write them: a switch then transcodes another file."""

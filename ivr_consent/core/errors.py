@@ -17,6 +17,7 @@
     ├── ProtocolError          what is said on a wire is wrong (pbx.asterisk.wire)
     │   ├── LocalProtocolError     we did wrong (nothing was sent)
     │   └── RemoteProtocolError    they did wrong (the connection is closed)
+    ├── EventSocketError       a command on FreeSWITCH's event socket had no good end
     └── ManagerError           an action on the manager connection had no good end (pbx.asterisk.manager)
         ├── ManagerGone            the link is down or went down before the reply
         ├── ManagerTimeout         no reply within the deadline
@@ -92,6 +93,10 @@ class FlowError(ConsentError):
 
 class ProtocolError(ConsentError):
     """What is said on a wire is wrong."""
+
+
+class EventSocketError(ConsentError):
+    """A command on FreeSWITCH's event socket had no good end."""
 
 
 class ManagerError(ConsentError):

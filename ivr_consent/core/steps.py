@@ -45,6 +45,7 @@ class Timing(StrEnum):
     MANAGER = "manager"  # the manager's DTMFEnd minus its duration
     GUARD = "guard"  # nothing was pressed during the guard time after the prompt
     UNPROVEN = "unproven"  # the manager link is there but told nothing of this press
+    EVENT = "event"  # the switch's own event of the key, minus its duration
     VIRTUAL = "virtual"  # the simulated switch, which knows
 
 

@@ -1,0 +1,1 @@
+"""FreeSWITCH: its event socket, its dialplan, its guard."""
