@@ -19,10 +19,11 @@ from typing import Any, Final
 from panoramisk.manager import Manager
 
 from bench.measure import bars, keep, summary
-from ivr_consent.pbx.asterisk.guard.incidents import Exempted, Incident
-from ivr_consent.pbx.asterisk.guard.watcher import Guard, Policy
+from ivr_consent.pbx.asterisk.guard.watcher import Guard
 from ivr_consent.pbx.asterisk.guard.ways import is_wanted
 from ivr_consent.pbx.asterisk.manager import ManagerLink, _Protocol
+from ivr_consent.pbx.incidents import Exempted, Incident
+from ivr_consent.pbx.policy import Policy
 from ivr_consent.store.granted import Standing
 from ivr_consent.store.quarantine import Quarantine
 from ivr_consent.testing.rig import Instance

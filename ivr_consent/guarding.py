@@ -9,14 +9,15 @@ import time
 from collections.abc import Callable, Coroutine
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from ivr_consent.audio.speech import CommandError, run_bounded
 from ivr_consent.config import Settings
 from ivr_consent.logs import get_logger
-from ivr_consent.pbx.asterisk.guard.incidents import EXEMPTED, INCIDENT, Exempted, Incident
-from ivr_consent.pbx.asterisk.guard.watcher import Exemption, Guard, Policy
+from ivr_consent.pbx.asterisk.guard.watcher import Guard
 from ivr_consent.pbx.asterisk.manager import ManagerLink
+from ivr_consent.pbx.incidents import EXEMPTED, INCIDENT, Exempted, Incident
+from ivr_consent.pbx.policy import Exemption, Policy, Standings
 from ivr_consent.store import recordings
 from ivr_consent.store.granted import Standing, standing
 from ivr_consent.store.ledger import Ledger
@@ -63,6 +64,15 @@ def policy_of(settings: Settings) -> Policy:
         agents=lambda line: tuple(settings.lines[line].agents) if line in settings.lines else (),
         spool=spool[0],
     )
+
+
+class Sees(Protocol):
+    """A guard of any switch, as far as it matters here."""
+
+    @property
+    def blind(self) -> str | None:
+        """Why it does not see all that records; ``None`` when it does."""
+        ...
 
 
 class Telling:
@@ -129,7 +139,7 @@ class Telling:
             self._commands -= 1
 
 
-async def stop_while_blind(guard: Guard, ledger: Ledger, directory: Path) -> None:
+async def stop_while_blind(guard: Sees, ledger: Ledger, directory: Path) -> None:
     """Where recordings may not go on unseen: end all of them each time the guard has been blind for a while."""
     since: float | None = None
     while True:
@@ -161,13 +171,19 @@ def make_guard(settings: Settings, link: ManagerLink, ledger: Ledger, telling: T
     """The guard of a configuration, not yet started."""
     policy = policy_of(settings)
 
-    async def standings(call_id: str, uniqueid: str) -> Standing:
-        return await asyncio.to_thread(_standing, ledger, call_id, uniqueid)
-
     async def open_for(wanted: frozenset[str]) -> frozenset[str] | None:
         return await asyncio.to_thread(_open_for, policy.recordings, wanted)
 
-    return Guard(link, policy, standings, telling, open_for)
+    return Guard(link, policy, standings_of(ledger), telling, open_for)
+
+
+def standings_of(ledger: Ledger) -> Standings:
+    """How recordings stand, asked of a log."""
+
+    async def standings(call_id: str, uniqueid: str) -> Standing:
+        return await asyncio.to_thread(_standing, ledger, call_id, uniqueid)
+
+    return standings
 
 
 def _standing(ledger: Ledger, call_id: str, uniqueid: str) -> Standing:

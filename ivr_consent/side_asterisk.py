@@ -10,11 +10,12 @@ from typing import Any, Final
 from ivr_consent.config import Settings
 from ivr_consent.core.errors import ConsentError
 from ivr_consent.guarding import EVENTS, Telling, make_guard, stop_while_blind
-from ivr_consent.pbx.asterisk import withdrawing
+from ivr_consent.pbx import withdrawing
 from ivr_consent.pbx.asterisk.guard.watcher import Guard
 from ivr_consent.pbx.asterisk.keys import KeyPresses
 from ivr_consent.pbx.asterisk.manager import ManagerLink
 from ivr_consent.pbx.asterisk.server import Server
+from ivr_consent.pbx.asterisk.stopping import Recorders
 from ivr_consent.pbx.conduct import Lines
 from ivr_consent.store import withdrawals
 from ivr_consent.store.ledger import Ledger
@@ -74,13 +75,13 @@ class AsteriskSide:
 
     async def withdraw(self, call_id: str, by: str) -> bool:
         """Consent is withdrawn in the call; whether nothing is left."""
-        return await withdrawing.withdraw(self._ledger, self._recordings, self._link_up(), call_id, by)
+        return await withdrawing.withdraw(self._ledger, self._recordings, self._reached(), call_id, by)
 
     async def withdraw_marked(self) -> None:
         """What was pressed while we were away. The first time, the manager link is given a moment to come up."""
         if self._link is not None and not self._link.up and withdrawals.marked(self._recordings):
             await self._link.wait_up(LINK_S)
-        await withdrawing.withdraw_marked(self._ledger, self._recordings, self._link_up())
+        await withdrawing.withdraw_marked(self._ledger, self._recordings, self._reached())
 
     async def stop_guard(self) -> None:
         """End the guard."""
@@ -92,8 +93,8 @@ class AsteriskSide:
         if self._link is not None:
             await self._link.close()
 
-    def _link_up(self) -> ManagerLink | None:
-        return self._link if self._link is not None and self._link.up else None
+    def _reached(self) -> Recorders | None:
+        return Recorders(self._link) if self._link is not None and self._link.up else None
 
 
 def _manager_link(settings: Settings, events: str = "dtmf") -> ManagerLink:

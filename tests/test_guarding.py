@@ -18,8 +18,8 @@ from ivr_consent.core.decision import Outcome
 from ivr_consent.core.errors import ConfigurationError
 from ivr_consent.core.flow import failed_decision
 from ivr_consent.core.steps import Granted
-from ivr_consent.pbx.asterisk.guard.incidents import Exempted, Incident
 from ivr_consent.pbx.asterisk.guard.watcher import Guard
+from ivr_consent.pbx.incidents import Exempted, Incident
 from ivr_consent.store import recordings
 from ivr_consent.store.granted import Standing, standing
 from ivr_consent.store.ledger import Ledger

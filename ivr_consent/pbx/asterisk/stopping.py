@@ -11,11 +11,12 @@ import asyncio
 import re
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Final, Protocol
 
 from ivr_consent.core.errors import ManagerError
 from ivr_consent.pbx.asterisk.manager import HeaderValue, Reply
+from ivr_consent.pbx.asterisk.variables import RESULT, WITHDRAWN_RESULT
+from ivr_consent.pbx.policy import Stops
 
 NONE_LEFT: Final = "could not stop monitoring channel"
 """Asterisk's words where a channel has no MixMonitor (16 to 22), in small letters."""
@@ -51,18 +52,19 @@ class Asks(Protocol):
     ) -> Reply: ...
 
 
-@dataclass(frozen=True, slots=True)
-class Stops:
-    """What came of it. ``stopped``: recorders that ran until now. ``confirmed``: the switch says that none is left.
+class Recorders:
+    """What a withdrawal does on the switch (:class:`~ivr_consent.pbx.withdrawing.Recorders`)."""
 
-    ``gone``: there is no such channel. ``seconds``: until that was known. ``problem``: why it is not.
-    """
+    def __init__(self, link: Asks) -> None:
+        self._link = link
 
-    stopped: int
-    confirmed: bool
-    gone: bool
-    seconds: float
-    problem: str = ""
+    async def stop(self, uniqueid: str, call_id: str) -> Stops:
+        """Stop every recorder of a channel; the manager takes its uniqueid in place of its name."""
+        return await stop_recorders(self._link, uniqueid)
+
+    async def tell_withdrawn(self, uniqueid: str) -> None:
+        """Set the result on the channel. Raises :class:`ManagerError`."""
+        await self._link.action("Setvar", {"Channel": uniqueid, "Variable": RESULT, "Value": WITHDRAWN_RESULT})
 
 
 async def stop_recorders(link: Asks, channel: str) -> Stops:

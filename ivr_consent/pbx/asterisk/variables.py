@@ -25,6 +25,9 @@ MIXMONITOR: Final = "IVR_CONSENT_MIXMONITOR"
 WITHDRAWN: Final = "IVR_CONSENT_WITHDRAWN"
 """``yes`` on the channel that reports a withdrawal, once nothing records any more and nothing is left."""
 
+WITHDRAWN_RESULT: Final = "withdrawn"
+"""The result on the caller's channel from a withdrawal on: its hang-up reports no recording."""
+
 CONTEXT: Final = "ivr-consent"
 """The context of our dialplan; a session that comes from it may lean on its ``T`` extension."""
 

@@ -310,10 +310,10 @@ class Channel:
         if (yield from self._set(self.recording_variables())) is None:
             return self._ended()
         done = yield from self._execute("record_session", str(path))
-        if done is None and isinstance(self._end, Failed):
-            stopped = yield from self._stop_and_discard(call_id)
-            return NotConfirmed("recorder_not_confirmed", stopped)
-        reason = "channel_gone" if done is None else (yield from self._unconfirmed(path, done))
+        if done is None:
+            reason: str | None = "channel_gone" if isinstance(self._ended(), Gone) else "recorder_not_confirmed"
+        else:
+            reason = yield from self._unconfirmed(path, done)
         if reason is None:
             return Recording(f"{self.uuid} {path}", path.name)
         stopped = yield from self._stop_and_discard(call_id)

@@ -16,6 +16,7 @@ from ivr_consent.core.decision import Outcome
 from ivr_consent.core.errors import ConsentError
 from ivr_consent.pbx.freeswitch import variables
 from ivr_consent.pbx.freeswitch.channel import LEASE_S
+from ivr_consent.store.withdrawals import BY
 
 FILE: Final = "ivr_consent.xml"
 """For the folder ``dialplan`` of FreeSWITCH's configuration, which includes all that is in it."""
@@ -26,10 +27,8 @@ MARK: Final = "Written by `ivr-consent dialplan`"
 MARK_WITHIN: Final = 2000
 """Characters of a file in which its mark is looked for."""
 
-WITHDRAW: Final = "feature.withdraw"
-ASK: Final = "feature.ask"
-CALLED: Final = "called"
-"""Extensions of our context for codes in the call, and the part of an outgoing one."""
+WITHDRAW: Final = ("withdraw.caller", "withdraw.agent")
+"""Extensions of our context for the code in the call, by who pressed (:data:`~ivr_consent.store.withdrawals.BY`)."""
 
 _HEAD: Final = f"""\
 <!-- ivr-consent: the gate. FreeSWITCH 1.10. {MARK}; do not edit.
@@ -59,7 +58,7 @@ def render(settings: Settings) -> str:
     for name, line in settings.lines.items():
         parts += _line(settings, name, line)
     if settings.features is not None:
-        parts += _features(settings)
+        parts += _features()
     return "".join((*parts, _FOOT))
 
 
@@ -133,30 +132,33 @@ def _branch(settings: Settings, name: str, recorded: str, unrecorded: str) -> st
 
 
 def _codes(settings: Settings) -> list[str]:
-    """The codes for the middle of the call, for the caller and for the agent."""
+    """The code for the middle of the call, for the caller and for the agent; both are carried out on our channel."""
     features = settings.features
     if features is None:
         return []
-    place = f"execute_extension::{WITHDRAW} XML {variables.CONTEXT}"
     digit = features.withdraw[1:]
-    return [f"bind_meta_app {digit} a s {place}", f"bind_meta_app {digit} b o {place}"]
+    return [
+        f"bind_meta_app {digit} a s execute_extension::{WITHDRAW[0]} XML {variables.CONTEXT}",
+        f"bind_meta_app {digit} b o execute_extension::{WITHDRAW[1]} XML {variables.CONTEXT}",
+    ]
 
 
-def _features(settings: Settings) -> list[str]:
+def _features() -> list[str]:
     """On the caller's channel, whoever pressed: the recorder stops here, whether ivr-consent is there or not."""
     call = "${" + variables.CALL_ID + "}"
-    withdraw = (
-        "stop_record_session all",
-        f"set {variables.RESULT}=withdrawn",
-        # A mark that outlives everything: whoever finds it erases the recording.
-        f"db insert/{variables.MARKS}/{call}/withdrawn",
-        f"event Event-Name=CUSTOM,Event-Subclass={variables.WITHDRAWN_EVENT},{variables.CALL_ID}={call}",
-        "playback tone_stream://%(300,0,820)",
-    )
-    return [
-        "    <!-- Consent is withdrawn by a code in the call: one high tone when nothing records any more. -->\n",
-        _extension("withdrawal", f"^{WITHDRAW.replace('.', '[.]')}$", withdraw),
-    ]
+    parts = ["    <!-- Consent is withdrawn by a code in the call: one high tone when nothing records any more. -->\n"]
+    for place, by in zip(WITHDRAW, BY, strict=True):
+        fields = f"{variables.CALL_ID}={call},{variables.BY}={by}"
+        steps = (
+            "stop_record_session all",
+            f"set {variables.RESULT}=withdrawn",
+            f"event Event-Name=CUSTOM,Event-Subclass={variables.WITHDRAWN_EVENT},{fields}",
+            # A mark that outlives everything: whoever finds it erases the recording.
+            f"db insert/{variables.MARKS}/{call}/{by}",
+            "playback tone_stream://%(300,0,820)",
+        )
+        parts.append(_extension(f"withdrawal by the {by}", f"^{place.replace('.', '[.]')}$", steps))
+    return parts
 
 
 def _exact(name: str, part: str) -> str:

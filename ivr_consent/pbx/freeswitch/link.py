@@ -42,8 +42,7 @@ log = get_logger()
 class Link:
     """One connection that is always being held.
 
-    ``on_event`` gets each event as it is read; ``on_up`` is called after each log-in, ``on_down`` when the connection
-    is lost. None of them may raise or wait.
+    ``on_event`` gets each event as it is read; it may neither raise nor wait.
     """
 
     def __init__(
@@ -54,12 +53,12 @@ class Link:
         *,
         events: tuple[str, ...] = (),
         on_event: Callable[[Event], None] | None = None,
-        on_up: Callable[[], None] | None = None,
-        on_down: Callable[[], None] | None = None,
     ) -> None:
         self._host, self._port, self._password = host, port, password
         self._events = events
-        self.on_event, self.on_up, self.on_down = on_event, on_up, on_down
+        self.on_event = on_event
+        self.connections = 0
+        """How often it was logged in: another number is another connection, and events between the two are lost."""
         self.problem = "not connected yet"
         """Why it is down, for an administrator; empty while it is up."""
         self._up = asyncio.Event()
@@ -98,6 +97,10 @@ class Link:
             raise EventSocketError(f"the event socket answered: {_shown(reply.text)}")
         return reply.body
 
+    async def beat(self, subclass: str, name: str, value: str) -> None:
+        """Send an event of our own, which comes back to whoever hears such. Raises :class:`EventSocketError`."""
+        await self._command(wire.beat(subclass, name, value), REPLY_S)
+
     # --- the connection --------------------------------------------------------------------------
 
     async def _hold(self) -> None:
@@ -122,10 +125,9 @@ class Link:
             received = Wire(max_body=MAX_ANSWER)
             await asyncio.wait_for(self._log_in(reader, writer, received), CONNECT_S)
             self._writer, self._heard, self.problem = writer, time.monotonic(), ""
+            self.connections += 1
             self._up.set()
             log.info("event_socket_up")
-            if self.on_up is not None:
-                self.on_up()
             alive = asyncio.get_running_loop().create_task(self._see_that_it_lives(writer))
             while True:
                 self._take(received)
@@ -135,7 +137,6 @@ class Link:
                 self._heard = time.monotonic()
                 received.receive_data(data)
         finally:
-            was_up = self.up
             self._up.clear()
             self._writer = None
             if alive is not None:
@@ -146,8 +147,6 @@ class Link:
                 if not future.done():
                     future.set_exception(EventSocketError("the event socket is down"))
                     future.exception()  # whoever waited may have left
-            if was_up and self.on_down is not None:
-                self.on_down()
 
     async def _log_in(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, received: Wire) -> None:
         if not isinstance(await _next(reader, received), AuthRequest):

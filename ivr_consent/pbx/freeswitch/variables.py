@@ -16,6 +16,9 @@ CALL_ID: Final = "ivr_consent_id"
 LINE: Final = "ivr_consent_line"
 """The line that asks, set by our dialplan."""
 
+AGENTS: Final = "ivr_consent_agents"
+"""Whom a recorded call was connected to first: the guard may be restarted meanwhile."""
+
 NUMBER: Final = "ivr_consent_number"
 """The number of who is asked, where the dialplan knows better than the channel: an outgoing call."""
 
@@ -41,6 +44,13 @@ DRAFT: Final = "draft"
 
 WITHDRAWN_EVENT: Final = "ivr_consent::withdrawn"
 """Subclass of the event that tells of a withdrawal in the call."""
+
+BY: Final = "ivr_consent_by"
+"""Field of that event: who pressed, ``caller`` or ``agent``."""
+
+BEAT_EVENT: Final = "ivr_consent::beat"
+BEAT: Final = "ivr_consent_beat"
+"""Subclass and field of the event that the guard sends to itself."""
 
 MARKS: Final = "ivr-consent"
 """Realm of the switch's own small database in which a withdrawal is marked by the call's id."""

@@ -320,6 +320,11 @@ def api(command: str) -> bytes:
     return _command(f"api {_plain(command)}")
 
 
+def beat(subclass: str, name: str, value: str) -> bytes:
+    """An event of our own, to see whether events come."""
+    return _command(f"sendevent CUSTOM\nEvent-Subclass: {_plain(subclass)}\n{name}: {_plain(value)}")
+
+
 def execute(application: str, argument: str = "", event_uuid: str = "") -> bytes:
     """Run an application on the channel of this connection, after those that were queued before.
 

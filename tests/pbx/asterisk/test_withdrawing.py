@@ -11,7 +11,8 @@ import pytest
 from ivr_consent.core.errors import ManagerError
 from ivr_consent.core.steps import Granted
 from ivr_consent.pbx.asterisk.manager import Headers, HeaderValue, Reply
-from ivr_consent.pbx.asterisk.withdrawing import withdraw, withdraw_marked
+from ivr_consent.pbx.asterisk.stopping import Recorders
+from ivr_consent.pbx.withdrawing import withdraw, withdraw_marked
 from ivr_consent.store import recordings
 from ivr_consent.store.ledger import Ledger
 from ivr_consent.store.reader import LoggedEvent
@@ -78,7 +79,7 @@ async def test_the_agent_stops_the_recorder_on_the_callers_channel(ledger: Ledge
     switch = Switch(running=1)
     with (directory / f"{ID}.raw").open("ab") as recorder:
         switch.recorder = recorder
-        assert await withdraw(ledger, directory, switch, ID, "agent")
+        assert await withdraw(ledger, directory, Recorders(switch), ID, "agent")
     assert [name for name, _ in switch.asked] == ["StopMixMonitor", "StopMixMonitor", "Setvar"]
     assert {headers["Channel"] for _, headers in switch.asked} == {UNIQUEID}
     assert list(directory.iterdir()) == []
@@ -92,9 +93,10 @@ async def test_where_the_manager_cannot_stop_it_the_open_file_tells(
     ledger: Ledger, directory: Path, switch: Switch | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """R9: whoever still writes, writes into a file without a name; and it is not said to have stopped."""
-    monkeypatch.setattr("ivr_consent.pbx.asterisk.withdrawing.RELEASE_S", 0.1)
+    monkeypatch.setattr("ivr_consent.pbx.withdrawing.RELEASE_S", 0.1)
     with (directory / f"{ID}.raw").open("ab"):
-        assert not await withdraw(ledger, directory, switch, ID, "agent")
+        reached = None if switch is None else Recorders(switch)
+        assert not await withdraw(ledger, directory, reached, ID, "agent")
     assert list(directory.iterdir()) == []
     assert (last(ledger).kind, last(ledger).payload["stop_confirmed"]) == ("withdrawn", False)
     assert switch is None or "Setvar" not in [name for name, _ in switch.asked]
@@ -110,7 +112,7 @@ async def test_the_callers_own_needs_no_manager(ledger: Ledger, directory: Path)
 async def test_a_recorder_of_a_later_consent_runs_on(ledger: Ledger, directory: Path, by: str) -> None:
     """A withdrawal that is told late, after the caller has agreed again in the same call."""
     switch = Switch(running=1)
-    assert await withdraw(ledger, directory, switch, ID, by)
+    assert await withdraw(ledger, directory, Recorders(switch), ID, by)
     assert switch.asked == []
     assert last(ledger).payload["stop_confirmed"] is True
 
@@ -118,7 +120,7 @@ async def test_a_recorder_of_a_later_consent_runs_on(ledger: Ledger, directory: 
 async def test_nobody_elses_channel_is_touched(ledger: Ledger, directory: Path) -> None:
     """I6: an id that the log does not have as granted stops nothing."""
     switch = Switch(running=1)
-    assert not await withdraw(ledger, directory, switch, "f" * 32, "agent")
+    assert not await withdraw(ledger, directory, Recorders(switch), "f" * 32, "agent")
     assert switch.asked == []
     assert (directory / f"{ID}.raw").exists()
 
@@ -129,7 +131,7 @@ async def test_what_was_pressed_while_nobody_listened(ledger: Ledger, directory:
     switch = Switch(running=1)
     with (directory / f"{ID}.raw").open("ab") as recorder:
         switch.recorder = recorder
-        await withdraw_marked(ledger, directory, switch)
+        await withdraw_marked(ledger, directory, Recorders(switch))
     assert (last(ledger).kind, last(ledger).payload["by"]) == ("withdrawn", "agent")
     assert switch.running == 0
     assert [path.name for path in directory.iterdir()] == [f"{'f' * 32}.withdrawn"], "for the sweep to clear away"

@@ -7,7 +7,8 @@ import time
 
 from ivr_consent.core.errors import ManagerError
 from ivr_consent.pbx.asterisk.guard.asking import ChannelGone, Switch
-from ivr_consent.pbx.asterisk.stopping import LEAVES_S, LOOK_S, REPLY_S, Stops, hang_up
+from ivr_consent.pbx.asterisk.stopping import LEAVES_S, LOOK_S, REPLY_S, hang_up
+from ivr_consent.pbx.policy import Stops
 
 
 async def move_on(switch: Switch, channel: str, application: str) -> Stops:

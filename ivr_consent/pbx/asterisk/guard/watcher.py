@@ -9,29 +9,28 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import dataclasses
-import fnmatch
 import secrets
 import time
 from collections import OrderedDict, deque
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Final
 
 from ivr_consent.core.errors import ConsentError, ManagerError
 from ivr_consent.logs import get_logger
 from ivr_consent.pbx.asterisk import variables
 from ivr_consent.pbx.asterisk.guard import ways
 from ivr_consent.pbx.asterisk.guard.asking import ChannelGone, Running, Switch, id_of
-from ivr_consent.pbx.asterisk.guard.incidents import Exempted, Incident
 from ivr_consent.pbx.asterisk.guard.moving import move_on
 from ivr_consent.pbx.asterisk.guard.scope import Scope
 from ivr_consent.pbx.asterisk.guard.ways import Hint, Kind, hint_of
 from ivr_consent.pbx.asterisk.manager import Event, ManagerLink
 from ivr_consent.pbx.asterisk.rights import NEEDED_ACTIONS
-from ivr_consent.pbx.asterisk.stopping import Stops, hang_up, stop_conference, stop_monitor, stop_one, stop_recorders
+from ivr_consent.pbx.asterisk.stopping import hang_up, stop_conference, stop_monitor, stop_one, stop_recorders
+from ivr_consent.pbx.incidents import Exempted, Incident
+from ivr_consent.pbx.policy import Exemption, OpenFor, Policy, Reports, Standings, Stops
 from ivr_consent.store.granted import Standing
-from ivr_consent.store.quarantine import Kept, Quarantine
 
 MAX_WAITING: Final = 5000
 """Hints that wait; more, and the guard asks for everything instead."""
@@ -60,40 +59,6 @@ log = get_logger()
 
 SCOPE_EVENTS: Final = ("BridgeEnter", "BridgeLeave", "MusicOnHoldStart", "MusicOnHoldStop")
 
-Standings = Callable[[str, str], Awaitable[Standing]]
-"""How the recording of a call stands: by its id and the channel's uniqueid. Raises :class:`LedgerError`."""
-
-OpenFor = Callable[[frozenset[str]], Awaitable[frozenset[str] | None]]
-"""Which of these files (of all files: an empty set) the switch writes at this moment; ``None``: it cannot be seen."""
-
-
-@dataclass(frozen=True, slots=True)
-class Exemption:
-    """A recording that is let be: patterns as of a shell; ``None`` fits all. ``basis``: of law."""
-
-    context: str | None
-    channel: str | None
-    line: str | None
-    application: str | None
-    basis: str
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class Policy:
-    """What the guard does. ``recordings``: the directory of our own recordings."""
-
-    enforce: bool
-    recordings: Path
-    quarantine: Quarantine
-    leave_files: bool
-    round_s: float
-    exemptions: tuple[Exemption, ...]
-    agents: Callable[[str], tuple[str, ...]]
-    """The agents of a line: patterns of devices; none: whoever the call is connected to first."""
-    spool: Path
-    """Where Asterisk puts recordings whose names are not absolute, ``monitor`` below it."""
-
 
 @dataclass(slots=True)
 class _Turn:
@@ -101,22 +66,6 @@ class _Turn:
 
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     users: int = 0
-
-
-class Reports(Protocol):
-    """Who is told. Nothing of it may block."""
-
-    def incident(self, incident: Incident) -> None:
-        """A recording without a grant was found."""
-        ...
-
-    def exempted(self, exempted: Exempted) -> None:
-        """A recording is let be."""
-        ...
-
-    def scope(self, call_id: str, kind: str, reason: str, *, confirmed: bool) -> None:
-        """A lawful recording was paused, or goes on: see :class:`~ivr_consent.pbx.asterisk.guard.scope.Told`."""
-        ...
 
 
 class Guard:
@@ -376,7 +325,7 @@ class Guard:
 
     async def _conference(self, conference: str, since: float, found: str) -> None:
         """ConfBridge records on a channel of its own, ``CBRec/NAME-…``, that no list shows and that can be hung up."""
-        exemption = self._fitting(f"CBRec/{conference}", "", "", "confbridge")
+        exemption = self.policy.exemption(f"CBRec/{conference}", "", "", "confbridge")
         if exemption is not None:
             await self._let_be(exemption, f"CBRec/{conference}", conference, "", "ConfBridge")
             return
@@ -468,15 +417,7 @@ class Guard:
             return None
         context = await self._switch.variable(channel, "CONTEXT")
         line = await self._switch.variable(channel, variables.LINE)
-        return self._fitting(channel, context, line, application)
-
-    def _fitting(self, channel: str, context: str, line: str, application: str) -> Exemption | None:
-        asked = {"context": context, "channel": channel, "line": line, "application": application}
-        for exemption in self.policy.exemptions:
-            patterns = ((asked[name], getattr(exemption, name)) for name in asked)
-            if all(pattern is None or fnmatch.fnmatchcase(value, pattern) for value, pattern in patterns):
-                return exemption
-        return None
+        return self.policy.exemption(channel, context, line, application)
 
     # --- telling -----------------------------------------------------------------------------------------------------
 
@@ -557,7 +498,7 @@ class Guard:
             with contextlib.suppress(ChannelGone, ManagerError):  # it has hung up meanwhile
                 uniqueid = uniqueid or (await self._switch.uniqueid(channel) if channel else "")
                 context = await self._switch.variable(channel, "CONTEXT") if channel else ""
-        kept = await asyncio.to_thread(self._keep, sorted(files)) if stops.confirmed else ()
+        kept = await asyncio.to_thread(self.policy.keep, files) if stops.confirmed else ()
         self._reports.incident(
             Incident(
                 way=way,
@@ -573,9 +514,6 @@ class Guard:
                 lawful_ended=lawful_ended,
             )
         )
-
-    def _keep(self, files: list[str]) -> list[Kept]:
-        return [self.policy.quarantine.take(file, leave=self.policy.leave_files) for file in files]
 
     # --- everything --------------------------------------------------------------------------------------------------
 

@@ -13,9 +13,10 @@ from typing import cast
 import pytest
 
 from ivr_consent.pbx.asterisk.guard import watcher
-from ivr_consent.pbx.asterisk.guard.incidents import Exempted, Incident
-from ivr_consent.pbx.asterisk.guard.watcher import Exemption, Guard, Policy
+from ivr_consent.pbx.asterisk.guard.watcher import Guard
 from ivr_consent.pbx.asterisk.manager import ManagerLink
+from ivr_consent.pbx.incidents import Exempted, Incident
+from ivr_consent.pbx.policy import Exemption, Policy
 from ivr_consent.store.granted import Standing
 from ivr_consent.store.quarantine import Quarantine
 from tests.pbx.asterisk.guard.switch import Channel, FakeSwitch

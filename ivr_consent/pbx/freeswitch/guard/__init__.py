@@ -1,0 +1,1 @@
+"""The guard on FreeSWITCH: what records there, and by which grant."""
