@@ -83,8 +83,10 @@ class Telling:
         ledger: Ledger,
         command: list[str] | None,
         spawn: Callable[[Coroutine[Any, Any, object], str], object],
+        switch: str = "asterisk",
     ) -> None:
         self._ledger, self._command, self._spawn = ledger, command, spawn
+        self._remedy = f"see: ivr-consent audit /etc/{switch}"
         self._commands = 0
         self._turn = asyncio.Lock()
 
@@ -103,7 +105,7 @@ class Telling:
             ms=details["ms"],
             files=[kept.fate.value for kept in incident.files],
             problem=incident.problem or None,
-            remedy="see: ivr-consent audit /etc/asterisk",
+            remedy=self._remedy,
         )
         if self._command is not None and self._commands < MAX_COMMANDS:
             self._commands += 1

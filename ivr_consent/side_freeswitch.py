@@ -50,7 +50,7 @@ class FreeswitchSide:
         settings = self._settings
         if settings.guard.mode == "off":
             return
-        telling = Telling(self._ledger, settings.guard.command, self._spawn)
+        telling = Telling(self._ledger, settings.guard.command, self._spawn, settings.switch)
         # Its own connection: a storm of events must not hold up the calls.
         self._guard_link = event_socket_link(settings, events=EVENTS)
         self._guard = Guard(

@@ -2,7 +2,8 @@
 
 ``RECORD_BRIDGE_REQ`` leaves out what is before and after a bridge: the queue, an IVR, a place to park. It does not
 leave out what is said on hold, nor somebody who came into the bridge and never consented. There the recorder is masked:
-it writes silence of equal length, and goes on when caller and agent talk again.
+it writes silence of equal length, and goes on when caller and agent talk again. It is masked between two bridges as
+well, so that of who comes next nothing is heard before it is known who that is.
 """
 
 from __future__ import annotations
@@ -25,8 +26,8 @@ RESUMED: Final = "recording_resumed"
 EVENTS: Final = ("CHANNEL_BRIDGE", "CHANNEL_UNBRIDGE", "CHANNEL_HOLD", "CHANNEL_UNHOLD")
 """What hints that a recording's scope may have changed."""
 
-MAX_AGENTS: Final = 20
-"""Agents of one call that are remembered on its channel."""
+WAITING: Final = "waiting"
+"""Masked, because the call is in no bridge: no pause that anybody has to be told of."""
 
 log = get_logger()
 
@@ -42,9 +43,10 @@ class Followed:
     call_id: str
     path: str
     peer: str = ""
-    masked: str = ""
-    looked: bool = False
-    """Whether it was looked at: before the guard's own start it may have been masked, and nothing tells of that."""
+    masked: str = "unknown"
+    """Why it is masked; nothing tells whether it was before the guard's own start."""
+    told: str = ""
+    """The pause that was told of and goes on."""
     agents: list[str] = field(default_factory=list)
 
 
@@ -88,22 +90,19 @@ class Scope:
         reason = await self._why_not(followed)
         if reason != followed.masked:
             await self._mask(followed, reason)
-        elif followed.peer and not followed.looked:
-            await self._switch.say(f"uuid_record {wire.channel(uuid)} unmask {followed.path}")
-        followed.looked = followed.looked or bool(followed.peer)
 
     async def _why_not(self, followed: Followed) -> str:
         """Why a recording is not to go on; empty when it is."""
         leg = await self._switch.leg(followed.uuid)
         followed.peer = leg.peer
         if not leg.peer:
-            return followed.masked  # nothing is written now; what comes next is looked at when it does
+            return WAITING
         if leg.held:
             return "on_hold"
         try:
             peer = await self._switch.leg(leg.peer)
         except ChannelGone:
-            return followed.masked
+            return WAITING
         if peer.held:
             return "on_hold"
         if await self._is_agent(followed, leg, peer) or await self._consented(peer):
@@ -139,9 +138,9 @@ class Scope:
             done = stops.confirmed
         elif not done:
             return  # it stays silent; the next look tries again
-        if reason and followed.masked:
-            followed.masked = reason  # silent before, for another reason
-            return
         followed.masked = reason
+        if reason == WAITING or bool(reason) == bool(followed.told):
+            return
+        followed.told = reason
         kind = PAUSED if reason else RESUMED
         self._reports.scope(followed.call_id, kind, reason or "talking", confirmed=done)
