@@ -6,6 +6,7 @@ For tests and benchmarks of the server, which measures how long a prompt plays.
 from __future__ import annotations
 
 import hashlib
+import wave
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -54,10 +55,13 @@ class TinyLines:
 
 
 def tiny_prompt(directory: Path, prompt_id: str, samples: int, elements: tuple[int, ...] = ()) -> Prompt:
-    """A prompt of so many samples of silence, its file written into ``directory``."""
+    """A prompt of so many samples of silence, its files written into ``directory``."""
     audio = b"\xff" * samples
     path = directory / prompt_id
     Path(f"{path}.ulaw").write_bytes(audio)
+    with wave.open(f"{path}.wav", "wb") as file:
+        file.setparams((1, 2, 8000, 0, "NONE", ""))
+        file.writeframes(bytes(2 * samples))
     return Prompt(
         prompt_id,
         f"Prompt {prompt_id}.",

@@ -341,11 +341,6 @@ def execute(application: str, argument: str = "", event_uuid: str = "") -> bytes
     return _command("\n".join(lines))
 
 
-def leave() -> bytes:
-    """End the connection; the dialplan goes on behind ``socket``."""
-    return b"exit\n\n"
-
-
 def channel(uuid: str) -> str:
     """A channel's id that may stand in a command. Raises :class:`LocalProtocolError`."""
     if not UUID.fullmatch(uuid):
