@@ -17,7 +17,7 @@ from ivr_consent.logs import get_logger
 from ivr_consent.pbx.asterisk.guard.watcher import Guard
 from ivr_consent.pbx.asterisk.manager import ManagerLink
 from ivr_consent.pbx.incidents import EXEMPTED, INCIDENT, Exempted, Incident
-from ivr_consent.pbx.policy import Exemption, Policy, Standings
+from ivr_consent.pbx.policy import Exemption, OpenFor, Policy, Standings
 from ivr_consent.store import recordings
 from ivr_consent.store.granted import Standing, standing
 from ivr_consent.store.ledger import Ledger
@@ -172,11 +172,16 @@ def stop_all(ledger: Ledger, directory: Path) -> int:
 def make_guard(settings: Settings, link: ManagerLink, ledger: Ledger, telling: Telling) -> Guard:
     """The guard of a configuration, not yet started."""
     policy = policy_of(settings)
+    return Guard(link, policy, standings_of(ledger), telling, open_for(policy.recordings))
 
-    async def open_for(wanted: frozenset[str]) -> frozenset[str] | None:
-        return await asyncio.to_thread(_open_for, policy.recordings, wanted)
 
-    return Guard(link, policy, standings_of(ledger), telling, open_for)
+def open_for(recordings: Path) -> OpenFor:
+    """Which recordings the switch writes, as its open files tell."""
+
+    async def found(wanted: frozenset[str]) -> frozenset[str] | None:
+        return await asyncio.to_thread(_open_for, recordings, wanted)
+
+    return found
 
 
 def standings_of(ledger: Ledger) -> Standings:

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from ivr_consent.config import Settings
 from ivr_consent.core.errors import ConsentError, EventSocketError
-from ivr_consent.guarding import Telling, policy_of, standings_of, stop_while_blind
+from ivr_consent.guarding import Telling, open_for, policy_of, standings_of, stop_while_blind
 from ivr_consent.logs import get_logger
 from ivr_consent.pbx import withdrawing
 from ivr_consent.pbx.conduct import Lines
@@ -53,11 +53,13 @@ class FreeswitchSide:
         telling = Telling(self._ledger, settings.guard.command, self._spawn, settings.switch)
         # Its own connection: a storm of events must not hold up the calls.
         self._guard_link = event_socket_link(settings, events=EVENTS)
+        policy = policy_of(settings)
         self._guard = Guard(
             self._guard_link,
-            policy_of(settings),
+            policy,
             standings_of(self._ledger),
             telling,
+            open_for(policy.recordings),
             finished=self._finished,
             withdrawn=self._withdrawn,
         )

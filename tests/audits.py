@@ -8,9 +8,10 @@ from typing import Any
 
 from ivr_consent.config import Settings, parse
 from ivr_consent.pbx.asterisk.audit.dialplan import Dialplan
-from ivr_consent.pbx.asterisk.audit.findings import Finding, Level
-from ivr_consent.pbx.asterisk.audit.judge import Report, audit
+from ivr_consent.pbx.asterisk.audit.judge import audit
 from ivr_consent.pbx.asterisk.dialplan import render_files
+from ivr_consent.pbx.audit.findings import Finding, Level
+from ivr_consent.pbx.audit.report import Report
 
 FIXTURES = Path(__file__).parent / "data" / "audit"
 

@@ -150,12 +150,21 @@ def test_a_switch_does_not_know_another(path: Path) -> None:
         assert not imported.startswith(("ivr_consent.pbx.simulated", "ivr_consent.pbx.freeswitch"))
 
 
-@pytest.mark.parametrize("path", under("pbx", "asterisk", "audit"), ids=name)
+@pytest.mark.parametrize("path", under("pbx", "audit"), ids=name)
+def test_what_audits_share_knows_no_switch(path: Path) -> None:
+    for imported in imports(path):
+        assert not imported.startswith("ivr_consent.pbx") or imported.startswith("ivr_consent.pbx.audit."), imported
+
+
+AUDITS = [*under("pbx", "audit"), *under("pbx", "asterisk", "audit"), *under("pbx", "freeswitch", "audit")]
+
+
+@pytest.mark.parametrize("path", AUDITS, ids=name)
 def test_the_audit_runs_nothing_and_asks_nobody(path: Path) -> None:
     """What it reads was written by others: it starts no program, opens no connection, and knows no switch."""
     for imported in imports(path):
         assert imported.partition(".")[0] not in {"subprocess", "socket", "asyncio", "multiprocessing", "ctypes"}
-        assert not imported.startswith("ivr_consent.pbx.asterisk.manager"), imported
+        assert not imported.endswith((".asterisk.manager", ".freeswitch.link", ".freeswitch.wire")), imported
 
 
 def test_only_the_ledger_makes_a_grant() -> None:
@@ -199,8 +208,11 @@ RECORDER_COMMANDS = ("mixmonitor", "uuid_record", "record_session")
 KNOWS_RECORDERS = (
     "ivr_consent.pbx.asterisk.guard.",
     "ivr_consent.pbx.asterisk.audit.",
+    "ivr_consent.pbx.freeswitch.audit.",
     "ivr_consent.pbx.asterisk.stopping",
     "ivr_consent.pbx.asterisk.rights",
+    "ivr_consent.pbx.freeswitch.guard.",
+    "ivr_consent.pbx.freeswitch.stopping",
 )
 """What looks for recorders and stops them knows their names."""
 
@@ -217,6 +229,10 @@ def test_only_the_channel_commands_a_recorder(path: Path) -> None:
     ]
     if name(path) == "ivr_consent.pbx.asterisk.channel":
         assert sorted(commands) == ["${MIXMONITOR(", "MixMonitor", "StopMixMonitor"]
+    elif name(path) == "ivr_consent.pbx.freeswitch.channel":
+        assert sorted(commands) == ["record_session", "stop_record_session"]
+    elif name(path) == "ivr_consent.pbx.freeswitch.dialplan":
+        assert set(commands) == {"stop_record_session all"}
     elif not name(path).startswith(KNOWS_RECORDERS):
         assert commands == []
 
@@ -237,15 +253,32 @@ def test_the_manager_is_asked_to_stop_and_never_to_start() -> None:
     assert sent == asked | {"Redirect", "Hangup", "StopMixMonitor", "StopMonitor", "MixMonitorMute"}
 
 
-def test_the_recorder_is_started_in_one_place() -> None:
-    """I1: one call says MixMonitor, inside the function that takes a Record step."""
-    tree = ast.parse((PACKAGE / "pbx" / "asterisk" / "channel.py").read_text())
+def test_the_event_socket_is_asked_to_stop_and_never_to_start() -> None:
+    """I1: ``uuid_record`` is written with what it is to do, and nothing begins or unmasks but our own."""
+    said = {text for path in under("pbx", "freeswitch") for text in spoken(path) if text.startswith("uuid_record ")}
+    verbs = {text.split("{}", 1)[1].split()[0] for text in said}
+    assert verbs == {"stop", "{}"}, "the other is mask or unmask, of a recording that is followed"
+    scope = (PACKAGE / "pbx" / "freeswitch" / "guard" / "scope.py").read_text()
+    assert 'what = "mask" if reason else "unmask"' in scope
+
+
+def spoken(path: Path) -> Iterator[str]:
+    """The f-strings of a module, with {} for what is filled in."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.JoinedStr):
+            yield "".join(part.value if isinstance(part, ast.Constant) else "{}" for part in node.values)  # type: ignore[misc]  # text, in a JoinedStr
+
+
+@pytest.mark.parametrize(("switch", "command"), [("asterisk", "MixMonitor"), ("freeswitch", "record_session")])
+def test_the_recorder_is_started_in_one_place(switch: str, command: str) -> None:
+    """I1: one call names the recorder, inside the function that takes a Record step."""
+    tree = ast.parse((PACKAGE / "pbx" / switch / "channel.py").read_text())
     places = [
         function.name
         for function in ast.walk(tree)
         if isinstance(function, ast.FunctionDef)
         for node in ast.walk(function)
-        if isinstance(node, ast.Constant) and node.value == "MixMonitor"
+        if isinstance(node, ast.Constant) and node.value == command
     ]
     assert places == ["_record"]
 

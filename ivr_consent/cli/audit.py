@@ -14,8 +14,8 @@ from ivr_consent.cli.terminal import Exit, Json, of, print_json, say
 
 if TYPE_CHECKING:
     from ivr_consent.config import Settings
-    from ivr_consent.pbx.asterisk.audit.findings import Finding, Level
-    from ivr_consent.pbx.asterisk.audit.judge import Report
+    from ivr_consent.pbx.audit.findings import Finding, Level
+    from ivr_consent.pbx.audit.report import Report
 
 
 def audit(
@@ -25,7 +25,7 @@ def audit(
         typer.Argument(
             metavar="DIR|FILES",
             exists=True,
-            help="A directory such as /etc/asterisk, or single files; what is not among them is not known.",
+            help="A directory such as /etc/asterisk or /etc/freeswitch, or single files; others are not known.",
         ),
     ],
     strict: Annotated[bool, typer.Option("--strict", help="Warnings are problems too.")] = False,
@@ -35,18 +35,17 @@ def audit(
     ] = None,
     json: Json = False,
 ) -> None:
-    """Read Asterisk's files: where can a recording start, and is the gate before it on every way? Runs nothing.
+    """Read the switch's files: where can a recording start, and is the gate before it on every way? Runs nothing.
 
     Exit code 1 with an error, 6 when there is no error but something that cannot be known, else 0.
     """
     from ivr_consent.core.errors import ConsentError
-    from ivr_consent.pbx.asterisk.audit.findings import Level
-    from ivr_consent.pbx.asterisk.audit.judge import audit as audited
+    from ivr_consent.pbx.audit.findings import Level
 
     collects = gc.isenabled()
     gc.disable()  # hundreds of thousands of small objects, none of which ends before the report: a third of the time
     try:
-        report = audited(paths, _settings(context))
+        report = _audited(paths, _settings(context))
     except ConsentError as error:
         if type(error) is not ConsentError:
             raise
@@ -67,9 +66,22 @@ def audit(
     raise typer.Exit(code)
 
 
+def _audited(paths: list[Path], settings: Settings | None) -> Report:
+    """Audit as the switch whose files these are: XML is FreeSWITCH's."""
+    from ivr_consent.pbx.freeswitch.audit.documents import is_freeswitch
+
+    if is_freeswitch(paths):
+        from ivr_consent.pbx.freeswitch.audit.judge import audit as audit_freeswitch
+
+        return audit_freeswitch(paths, settings)
+    from ivr_consent.pbx.asterisk.audit.judge import audit as audit_asterisk
+
+    return audit_asterisk(paths, settings)
+
+
 def exit_of(report: Report, *, strict: bool) -> Exit:
     """1 with an error (or a warning where that counts), 6 with something unknown alone, else 0."""
-    from ivr_consent.pbx.asterisk.audit.findings import Level
+    from ivr_consent.pbx.audit.findings import Level
 
     if report.count(Level.ERROR) or (strict and report.count(Level.WARNING)):
         return Exit.PROBLEMS
@@ -84,7 +96,7 @@ def _settings(context: typer.Context) -> Settings | None:
 
 
 def _write_sarif(report: Report, path: Path) -> None:
-    from ivr_consent.pbx.asterisk.audit.sarif import sarif
+    from ivr_consent.pbx.audit.sarif import sarif
 
     text = json_module.dumps(sarif(report), ensure_ascii=True, indent=1).replace("\x7f", "\\u007f") + "\n"
     if str(path) == "-":
@@ -110,10 +122,10 @@ def _mark(level: Level) -> str:
 
 
 def _say_counts(report: Report) -> None:
-    from ivr_consent.pbx.asterisk.audit.findings import Level
+    from ivr_consent.pbx.audit.findings import Level
 
     counts = ", ".join(f"{report.count(level)} {level.value}" for level in Level)
     lines = sum(report.read.values())
-    say(
-        f"{len(report.read)} files, {lines} lines, {report.contexts} contexts, {report.priorities} priorities: {counts}"
-    )
+    steps = f"{report.steps[1]} {report.steps[0]}"
+    read = f"{len(report.read)} files, {lines} lines, {report.contexts} contexts, {steps}"
+    say(f"{report.switch}: {read}: {counts}")

@@ -10,6 +10,8 @@ import pytest
 
 from tests.audits import GATE, fixture, site
 from tests.cli.support import Place, run, run_json
+from tests.freeswitch_audits import public
+from tests.freeswitch_audits import site as freeswitch_site
 
 CLEAN = f"{GATE}[c]\nexten => 1,1,Gosub(ivr-consent,s,1(support))\n same => n,Hangup()\n"
 UNGATED = "[c]\nexten => 1,1,Answer()\n same => n,MixMonitor(x.wav)\n"
@@ -50,7 +52,7 @@ def test_what_is_printed(tmp_path: Path) -> None:
         "        extensions.conf:3  c,1,2  MixMonitor(x.wav)",
         "  do:   remove it: on a yes ivr-consent has started the recorder already; "
         "nothing but Gosub(ivr-consent,s,1(LINE)) starts a recording",
-        "1 files, 3 lines, 1 contexts, 2 priorities: 1 error, 0 unknown, 0 warning, 0 note",
+        "Asterisk: 1 files, 3 lines, 1 contexts, 2 priorities: 1 error, 0 unknown, 0 warning, 0 note",
     ]
 
 
@@ -149,3 +151,62 @@ def test_the_collector_is_on_again_afterwards(tmp_path: Path) -> None:
     run("audit", site(tmp_path, CLEAN))
     run("audit", tmp_path / "site" / "ivr-consent")
     assert gc.isenabled()
+
+
+# --- FreeSWITCH ------------------------------------------------------------------------------------------------------
+
+FREESWITCH_GATED = public(("transfer", "support XML ivr-consent"))
+FREESWITCH_UNGATED = public(("record_session", "/x.wav"))
+
+
+@pytest.mark.parametrize(
+    ("dialplan", "options", "code"),
+    [
+        (FREESWITCH_GATED, (), 0),
+        (FREESWITCH_UNGATED, (), 1),
+        (public(("transfer", "1 XML ${x}")), (), 6),
+        (FREESWITCH_GATED + FREESWITCH_GATED, (), 0),
+        (FREESWITCH_GATED + FREESWITCH_GATED, ("--strict",), 1),
+    ],
+)
+def test_exit_codes_of_xml(tmp_path: Path, dialplan: str, options: tuple[str, ...], code: int) -> None:
+    folder = freeswitch_site(tmp_path, dialplan)
+    assert run("audit", folder, *options).exit_code == code
+    exit_code, document = run_json("audit", folder, *options)
+    assert (exit_code, document["exit"], document["switch"]) == (code, code, "FreeSWITCH")
+
+
+def test_what_is_printed_of_xml(tmp_path: Path) -> None:
+    result = run("audit", freeswitch_site(tmp_path, FREESWITCH_UNGATED))
+    *lines, last = result.stdout.splitlines()
+    assert lines == [
+        "error:   dialplan/public.xml:3: record_session starts a recorder; a way leads here without the gate  "
+        "[recording-without-gate]",
+        "  way:  autoload_configs/sofia.conf.xml:4  public  calls of external",
+        "        dialplan/public.xml:3  public,e  record_session /x.wav",
+        "  do:   remove it: on a yes ivr-consent has started the recorder already; nothing but "
+        '<action application="transfer" data="LINE XML ivr-consent"/> starts a recording',
+    ]
+    assert last.startswith("FreeSWITCH: 6 files, ")
+    assert last.endswith(" actions: 1 error, 0 unknown, 0 warning, 0 note")
+
+
+def test_the_switch_is_told_by_the_files(tmp_path: Path) -> None:
+    folder = freeswitch_site(tmp_path, FREESWITCH_UNGATED)
+    (folder / "extensions.conf").write_text(UNGATED)
+    assert "FreeSWITCH: " in run("audit", folder).stdout
+    assert "Asterisk: " in run("audit", folder / "extensions.conf").stdout
+    assert "FreeSWITCH: " in run("audit", folder / "dialplan" / "public.xml").stdout
+    (folder / "freeswitch.xml").unlink()
+    assert "Asterisk: " in run("audit", folder).stdout
+    assert run_json("audit", folder)[1]["switch"] == "Asterisk"
+
+
+def test_what_stands_in_xml_cannot_act_on_a_terminal(tmp_path: Path) -> None:
+    hostile = "\x07\x9b2J\u202e\x7f"
+    dialplan = public((f"record{hostile}", "x"), ("record_session", hostile), ("transfer", f"1 XML ${{x{hostile}}}"))
+    folder = freeswitch_site(tmp_path, dialplan.replace("\x07", ""))
+    for options in ((), ("--notes",), ("--json",), ("--sarif", "-")):
+        output = run("audit", folder, *options).output
+        assert "recording-without-gate" in output
+        assert not set(output) & set("\x1b\x07\x9b\u202e\x7f")

@@ -78,8 +78,10 @@ class Link:
 
     async def wait_up(self, seconds: float) -> bool:
         """Whether it is up within so many seconds."""
+        # asyncio.timeout everywhere here: wait_for can swallow a cancellation that comes together with the result.
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._up.wait(), seconds)
+            async with asyncio.timeout(seconds):
+                await self._up.wait()
         return self.up
 
     async def close(self) -> None:
@@ -118,12 +120,13 @@ class Link:
             await asyncio.sleep(AGAIN_S[row])
 
     async def _one_life(self) -> None:
-        opening = asyncio.open_connection(self._host, self._port)
-        reader, writer = await asyncio.wait_for(opening, CONNECT_S)
+        async with asyncio.timeout(CONNECT_S):
+            reader, writer = await asyncio.open_connection(self._host, self._port)
         alive: asyncio.Task[None] | None = None
         try:
             received = Wire(max_body=MAX_ANSWER)
-            await asyncio.wait_for(self._log_in(reader, writer, received), CONNECT_S)
+            async with asyncio.timeout(CONNECT_S):
+                await self._log_in(reader, writer, received)
             self._writer, self._heard, self.problem = writer, time.monotonic(), ""
             self.connections += 1
             self._up.set()
@@ -189,7 +192,8 @@ class Link:
         self._waiting.append(future)
         writer.write(data)
         try:
-            return await asyncio.wait_for(future, seconds)
+            async with asyncio.timeout(seconds):
+                return await future
         except TimeoutError:
             # Its reply may still come, in its turn: what waits behind it is only late.
             raise EventSocketError(f"FreeSWITCH did not answer within {seconds:.0f} s") from None

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Final
 
 from ivr_consent.core.errors import EventSocketError
 from ivr_consent.pbx.freeswitch import variables, wire
-from ivr_consent.pbx.freeswitch.guard.asking import CONFERENCE, PLAIN_PATH, Asks, ChannelGone, Switch
+from ivr_consent.pbx.freeswitch.guard.asking import CONFERENCE, GONE, PLAIN_PATH, Asks, ChannelGone, Switch
 from ivr_consent.pbx.policy import Stops
 
 MAX_ROUNDS: Final = 20
@@ -25,7 +25,7 @@ LEAVES_S: Final = 1.0
 LOOK_S: Final = 0.02
 """Between two looks whether it has."""
 
-RECORDING_APPLICATIONS: Final = ("record", "voicemail", "vm_record_greeting", "phrase_record")
+RECORDING_APPLICATIONS: Final = ("record", "voicemail")
 """Applications that record while they are executed, without a media bug; their names in small letters."""
 
 
@@ -61,23 +61,26 @@ async def _running(switch: Switch, uuid: str, wanted: frozenset[str] | None) -> 
     return running if wanted is None else running & wanted
 
 
-async def leave_application(switch: Switch, uuid: str, application: str) -> Stops:
-    """Break off an application that records while it is executed; the dialplan goes on behind it."""
+async def leave_application(switch: Switch, uuid: str, records: Callable[[], bool]) -> Stops:
+    """Break off an application that records while it is executed; the dialplan goes on behind it.
+
+    ``records``: whether it still does, as the switch's own word on the end of a file tells. A channel goes on naming
+    the last application that it ran, so that is no witness.
+    """
     began, broken = time.monotonic(), 0
     try:
         while time.monotonic() - began < LEAVES_S:
-            leg = await switch.leg(uuid)
-            if leg.application.lower() != application.lower():
-                return Stops(min(broken, 1), True, False, time.monotonic() - began)
-            if not broken or broken % 10 == 0:
-                await switch.say(f"uuid_break {wire.channel(uuid)} all")
+            if not records():
+                return Stops(1, True, False, time.monotonic() - began)
+            if broken % 10 == 0:
+                told = await switch.say(f"uuid_break {wire.channel(uuid)} all")
+                if told.startswith(GONE):
+                    return Stops(1, True, True, time.monotonic() - began)
             broken += 1
             await asyncio.sleep(LOOK_S)
-    except ChannelGone:
-        return Stops(min(broken, 1), True, True, time.monotonic() - began)
     except EventSocketError as error:
         return Stops(0, False, False, time.monotonic() - began, str(error))
-    return Stops(0, False, False, time.monotonic() - began, f"the channel did not leave {application[:40]}")
+    return Stops(0, False, False, time.monotonic() - began, "the channel's application goes on recording")
 
 
 async def stop_conference(switch: Switch, name: str) -> Stops:

@@ -4,7 +4,6 @@ Nothing is run and no switch is asked: names of recorders stand here to be recog
 
 ::
 
-    library    files, opened with care and within bounds
     sections   Asterisk's configuration syntax: sections, templates, includes, comments
     patterns   which numbers an extension's name takes, and in which order
     dialplan   contexts, extensions, priorities, as Asterisk has them after loading
@@ -16,5 +15,5 @@ Nothing is run and no switch is asked: names of recorders stand here to be recog
     steps      where a call goes after a step;  channels: dialling, queues, programs
     ways       every way from every entry point
     site       the other files: entry points, queues, features, conferences, users of the interfaces
-    judge      places and ways into findings;  sarif: findings for other programs
+    judge      places and ways into findings
 """

@@ -11,9 +11,9 @@ from typing import Final
 
 from ivr_consent.pbx.asterisk.audit.ael_code import MACRO_EXTENSION, Code, NotUnderstood
 from ivr_consent.pbx.asterisk.audit.dialplan import Context, Dialplan, Include, Step
-from ivr_consent.pbx.asterisk.audit.findings import Finding, Level, Place, Rule
-from ivr_consent.pbx.asterisk.audit.library import Library, Text, Unread
 from ivr_consent.pbx.asterisk.audit.sections import DEEPEST, refused, unread
+from ivr_consent.pbx.audit.findings import Finding, Level, Place, Rule
+from ivr_consent.pbx.audit.library import Library, Text, Unread
 
 _SPACE: Final = re.compile(r"\s*")
 _COMMENT: Final = re.compile(r"//|/\*|[()\n]")

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Final
 
-from ivr_consent.pbx.asterisk.audit.findings import Place
 from ivr_consent.pbx.asterisk.audit.texts import parts
+from ivr_consent.pbx.audit.findings import Place
 
 if TYPE_CHECKING:
     from ivr_consent.pbx.asterisk.audit.ael import Reader

@@ -6,11 +6,12 @@ import re
 from typing import Final
 
 from ivr_consent.pbx.asterisk.audit.graph import Edge
-from ivr_consent.pbx.asterisk.audit.known import ASKED, NOT_ASKED, SYMBOL, State, text_of
+from ivr_consent.pbx.asterisk.audit.known import SYMBOL, State, text_of
 from ivr_consent.pbx.asterisk.audit.recorders import in_application, words
-from ivr_consent.pbx.asterisk.audit.texts import HOLE, arguments, nth, options
+from ivr_consent.pbx.asterisk.audit.texts import arguments, nth, options
 from ivr_consent.pbx.asterisk.audit.ways import Walk
 from ivr_consent.pbx.asterisk.variables import CONSENT_SCRIPT, CONTEXT, ENDED_SCRIPT
+from ivr_consent.pbx.audit.results import ASKED, HOLE, NOT_ASKED
 
 SCRIPT: Final = "script: "
 """How it begins what is said of a foreign program."""

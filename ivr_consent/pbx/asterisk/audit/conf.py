@@ -6,9 +6,9 @@ import re
 from typing import Final
 
 from ivr_consent.pbx.asterisk.audit.dialplan import Context, Dialplan, Extension, Include, Step
-from ivr_consent.pbx.asterisk.audit.findings import Finding, Level, Place, Rule
 from ivr_consent.pbx.asterisk.audit.sections import Configuration, Entry, Section, truth
 from ivr_consent.pbx.asterisk.audit.texts import filled, parts
+from ivr_consent.pbx.audit.findings import Finding, Level, Place, Rule
 
 HINT: Final = -1
 _NONE: Final = -2

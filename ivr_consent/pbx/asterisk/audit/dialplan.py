@@ -6,8 +6,8 @@ from bisect import bisect_left
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from ivr_consent.pbx.asterisk.audit.findings import Place
 from ivr_consent.pbx.asterisk.audit.patterns import ANYTHING, Pattern, exactly, pattern, plain
+from ivr_consent.pbx.audit.findings import Place
 
 Value = str | Pattern
 """What is dialled, as far as it is known: one text, or one of a set."""

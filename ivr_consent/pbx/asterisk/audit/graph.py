@@ -4,18 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
 from ivr_consent.pbx.asterisk.audit.dialplan import Extension, Step, Value
-from ivr_consent.pbx.asterisk.audit.findings import Place, Stop
 from ivr_consent.pbx.asterisk.audit.known import State
 from ivr_consent.pbx.asterisk.audit.recorders import Recorder
+from ivr_consent.pbx.audit.findings import Place, Stop, shortened
 
 EXACT, GUESSED, UNNAMED = range(3)
 """Ranks of ways: read exactly, by a computed jump, from a context that nothing leads to."""
-
-LONGEST_WAY: Final = 60
-"""Stops of a way in a finding."""
 
 
 @dataclass(slots=True, eq=False)
@@ -119,27 +116,7 @@ def stops(
         if key in seen:
             break
         seen.add(key)
-    found = _without_loops(found[::-1])
-    if len(found) > LONGEST_WAY:
-        half = LONGEST_WAY // 2
-        left = Stop(found[half].place, "...", f"{len(found) - 2 * half} more")
-        found = [*found[:half], left, *found[-half:]]
-    return tuple(found)
-
-
-def _without_loops(way: list[Stop]) -> list[Stop]:
-    """A way that comes to the same step twice, without what lies between."""
-    kept: list[Stop] = []
-    seen: dict[str, int] = {}
-    for stop in way:
-        begin = seen.get(stop.at)
-        if begin is not None:
-            for dropped in kept[begin:]:
-                del seen[dropped.at]
-            del kept[begin:]
-        seen[stop.at] = len(kept)
-        kept.append(stop)
-    return kept
+    return shortened(found[::-1])
 
 
 def _shown(step: Step) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -12,55 +11,28 @@ from ivr_consent.core.errors import ConsentError
 from ivr_consent.pbx.asterisk.audit import ael, conf, lua, sections
 from ivr_consent.pbx.asterisk.audit.channels import SCRIPT
 from ivr_consent.pbx.asterisk.audit.dialplan import Context, Dialplan
-from ivr_consent.pbx.asterisk.audit.findings import Finding, Level, Place, Rule
 from ivr_consent.pbx.asterisk.audit.graph import EXACT, UNNAMED, Found
-from ivr_consent.pbx.asterisk.audit.known import GRANTED, NOT_ASKED, told
-from ivr_consent.pbx.asterisk.audit.library import Library, Text
 from ivr_consent.pbx.asterisk.audit.site import KNOWN_FILES, Site, survey
 from ivr_consent.pbx.asterisk.audit.steps import CARRIED, FORGED, OURS, do
 from ivr_consent.pbx.asterisk.audit.ways import MOST_EDGES, Walk
 from ivr_consent.pbx.asterisk.dialplan import INCLUDE_FILE, LINES_CONTEXT, is_ours
 from ivr_consent.pbx.asterisk.variables import CONSENT_SCRIPT, CONTEXT
+from ivr_consent.pbx.audit.findings import Finding, Level, Place, Rule
+from ivr_consent.pbx.audit.library import Library, Text, opened
+from ivr_consent.pbx.audit.report import Report, report
+from ivr_consent.pbx.audit.results import GRANTED, NOT_ASKED, told
 from ivr_consent.site import shipped
+
+INSTALLED: Final = "/etc/asterisk"
+"""Where Asterisk looks for included files, unless asterisk.conf says otherwise."""
 
 GATE: Final = f"Gosub({CONTEXT},s,1(LINE))"
 BRANCH: Final = 'GotoIf($["${IVR_CONSENT_RESULT}" = "granted"]?recorded)'
 
 
-MOST_FINDINGS: Final = 5_000
-LONGEST: Final = 800
-"""Findings of a report, and characters of what one says."""
-
-
-@dataclass(frozen=True, slots=True)
-class Report:
-    """What was read, and what was found, the worst first."""
-
-    root: Path
-    read: dict[str, int]
-    contexts: int
-    priorities: int
-    findings: tuple[Finding, ...]
-
-    def count(self, level: Level) -> int:
-        """How many findings of a level."""
-        return sum(finding.level is level for finding in self.findings)
-
-    def plain(self) -> dict[str, Any]:
-        """As plain JSON values."""
-        return {
-            "directory": str(self.root),
-            "files": [{"file": name, "lines": lines} for name, lines in self.read.items()],
-            "contexts": self.contexts,
-            "priorities": self.priorities,
-            "counts": {level.value: self.count(level) for level in Level},
-            "findings": [finding.plain() for finding in self.findings],
-        }
-
-
 def audit(paths: list[Path], settings: Settings | None = None) -> Report:
     """Audit a directory, or some files. Raises :class:`ConsentError` when there is no dialplan among them."""
-    library = _library(paths)
+    library = opened(paths, INSTALLED)
     site = survey(library)
     dialplan, findings = _load(library, site)
     walk = Walk(dialplan, site.facts)
@@ -73,30 +45,7 @@ def audit(paths: list[Path], settings: Settings | None = None) -> Report:
     walk.run(do, site.entries, named=site.named)
     findings += judge.findings()
     priorities = sum(len(e.steps) for c in dialplan.contexts.values() for e in c.extensions.values())
-    found = tuple(_bounded(sorted(dict.fromkeys(findings), key=lambda finding: finding.order), library))
-    return Report(library.root, library.read, len(dialplan.contexts), priorities, found)
-
-
-def _bounded(findings: list[Finding], library: Library) -> list[Finding]:
-    """The worst findings, each of a length that can be read."""
-    kept = [
-        replace(finding, found=f"{finding.found[:LONGEST]}...") if len(finding.found) > LONGEST else finding
-        for finding in findings[:MOST_FINDINGS]
-    ]
-    if len(findings) > MOST_FINDINGS:
-        why = f"{len(findings) - MOST_FINDINGS} more findings are left out"
-        place = Place(library.name(library.root))
-        kept.append(Finding(Rule.UNREAD, Level.UNKNOWN, place, why, "mend these, then audit again"))
-    return kept
-
-
-def _library(paths: list[Path]) -> Library:
-    if len(paths) == 1 and paths[0].is_dir():
-        return Library(paths[0].resolve())
-    for path in paths:
-        if path.is_dir():
-            raise ConsentError(f"{path} is a directory; give one directory, or files alone")
-    return Library(paths[0].resolve().parent, tuple(path.parent.resolve() / path.name for path in paths))
+    return report("Asterisk", library, len(dialplan.contexts), ("priorities", priorities), findings)
 
 
 def _load(library: Library, site: Site) -> tuple[Dialplan, list[Finding]]:

@@ -7,11 +7,12 @@ from bisect import bisect_right
 from pathlib import Path
 from typing import Final
 
-from ivr_consent.pbx.asterisk.audit.findings import Finding, Level, Place, Rule
-from ivr_consent.pbx.asterisk.audit.library import Library, Unread
 from ivr_consent.pbx.asterisk.audit.recorders import Facts, in_application, in_function
 from ivr_consent.pbx.asterisk.audit.sections import unread
-from ivr_consent.pbx.asterisk.audit.texts import HOLE, parts
+from ivr_consent.pbx.asterisk.audit.texts import parts
+from ivr_consent.pbx.audit.findings import Finding, Level, Place, Rule
+from ivr_consent.pbx.audit.library import Library, Unread
+from ivr_consent.pbx.audit.results import HOLE
 
 _TOKEN: Final = re.compile(r"--(?:\[(=*)\[)?|\"(?:\\.|[^\"\\\n])*\"|'(?:\\.|[^'\\\n])*'")
 _CALL: Final = re.compile(r"\bapp\s*(?:\.\s*(\w+)|\[\s*[\"'](\w+)[\"']\s*\]|\[)\s*(\(?)")

@@ -9,9 +9,10 @@ import re
 from dataclasses import dataclass, field
 from typing import Final
 
-from ivr_consent.pbx.asterisk.audit.findings import Place
 from ivr_consent.pbx.asterisk.audit.patterns import Pattern
-from ivr_consent.pbx.asterisk.audit.texts import HOLE, nth, options
+from ivr_consent.pbx.asterisk.audit.texts import nth, options
+from ivr_consent.pbx.audit.findings import Place
+from ivr_consent.pbx.audit.results import HOLE
 
 _REMOVE: Final = "remove it: on a yes ivr-consent has started the recorder already"
 

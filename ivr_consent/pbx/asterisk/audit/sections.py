@@ -9,13 +9,12 @@ comment over lines, ``\\;`` none at all, and a ``--;`` that ends nothing turns t
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from ivr_consent.pbx.asterisk.audit.findings import Finding, Level, Place, Rule
-from ivr_consent.pbx.asterisk.audit.library import Library, Text, Unread
+from ivr_consent.pbx.audit.findings import ALLOWING, Finding, Level, Place, Rule
+from ivr_consent.pbx.audit.library import Library, Text, Unread
 
 DEEPEST: Final = 10
 """Includes within includes; Asterisk refuses the whole configuration beyond."""
@@ -29,7 +28,6 @@ MOST_RECENT: Final = 100
 MOST_INHERITED: Final = 500_000
 """Lines that sections take from templates, all together."""
 
-ALLOWING: Final = re.compile(r"ivr-consent audit: allowed[,:]?\s*(.*)")
 """In a line's comment: a recording there is the site's own decision, for the reason that follows."""
 
 

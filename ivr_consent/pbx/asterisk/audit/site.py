@@ -7,12 +7,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final
 
-from ivr_consent.pbx.asterisk.audit.findings import Finding, Level, Place, Rule
 from ivr_consent.pbx.asterisk.audit.graph import Entry as Way
-from ivr_consent.pbx.asterisk.audit.library import Library
 from ivr_consent.pbx.asterisk.audit.recorders import Facts, in_application
 from ivr_consent.pbx.asterisk.audit.sections import Configuration, Entry, read, truth
 from ivr_consent.pbx.asterisk.audit.texts import call, parts
+from ivr_consent.pbx.audit.findings import Finding, Level, Place, Rule
+from ivr_consent.pbx.audit.library import Library
 
 DRIVERS: Final = (
     "sip.conf", "iax.conf", "chan_dahdi.conf", "users.conf", "chan_mobile.conf", "motif.conf", "mgcp.conf",

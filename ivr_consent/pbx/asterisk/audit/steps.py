@@ -8,20 +8,13 @@ from typing import Final
 from ivr_consent.pbx.asterisk.audit import channels
 from ivr_consent.pbx.asterisk.audit.dialplan import Step, Value
 from ivr_consent.pbx.asterisk.audit.graph import Edge, Node, Target
-from ivr_consent.pbx.asterisk.audit.known import (
-    OTHER,
-    SYMBOL,
-    State,
-    bit_of,
-    pairs,
-    text_of,
-    without_global,
-)
+from ivr_consent.pbx.asterisk.audit.known import SYMBOL, State, pairs, text_of, without_global
 from ivr_consent.pbx.asterisk.audit.patterns import Pattern
 from ivr_consent.pbx.asterisk.audit.recorders import carries, in_function
-from ivr_consent.pbx.asterisk.audit.texts import HOLE, arguments, branches, call, nth, parts
+from ivr_consent.pbx.asterisk.audit.texts import arguments, branches, call, nth, parts
 from ivr_consent.pbx.asterisk.audit.ways import Walk
 from ivr_consent.pbx.asterisk.variables import RESULT
+from ivr_consent.pbx.audit.results import HOLE, OTHER, bit_of
 
 CARRIED: Final = "carried: "
 FORGED: Final = "forged: "

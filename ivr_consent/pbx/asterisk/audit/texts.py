@@ -1,6 +1,6 @@
 """Texts of a dialplan: arguments, options, jump targets, variables, and ``$[ ]`` as far as its parts are known.
 
-What is not known is a hole in a text (:data:`HOLE`). A condition with holes has no truth unless the rest decides it.
+What is not known is a hole in a text (``HOLE``). A condition with holes has no truth unless the rest decides it.
 """
 
 from __future__ import annotations
@@ -11,9 +11,7 @@ from functools import lru_cache
 from typing import Final, NamedTuple
 
 from ivr_consent.pbx.asterisk.audit.patterns import ANYTHING, Pattern, exactly
-
-HOLE: Final = "\ufffc"
-"""Stands for what is not known."""
+from ivr_consent.pbx.audit.results import HOLE
 
 _OPENING, _CLOSING = "([{", ")]}"
 _SPECIAL: Final = re.compile(r"[\\\"()\[\]{},;:?|^&]")

@@ -16,7 +16,6 @@ from collections.abc import Callable, Iterator
 from typing import Final
 
 from ivr_consent.pbx.asterisk.audit.dialplan import RAN_BY_ASTERISK, Context, Dialplan, Extension, Value
-from ivr_consent.pbx.asterisk.audit.findings import Place, Stop
 from ivr_consent.pbx.asterisk.audit.graph import (
     EXACT,
     GUESSED,
@@ -30,21 +29,13 @@ from ivr_consent.pbx.asterisk.audit.graph import (
     Target,
     stops,
 )
-from ivr_consent.pbx.asterisk.audit.known import (
-    ASKED,
-    GRANTED,
-    NOT_ASKED,
-    SYMBOL,
-    VALUES,
-    State,
-    Values,
-    bits,
-    text_of,
-)
+from ivr_consent.pbx.asterisk.audit.known import SYMBOL, State, Values, text_of
 from ivr_consent.pbx.asterisk.audit.patterns import ANYTHING, Pattern, plain
 from ivr_consent.pbx.asterisk.audit.recorders import Facts, Recorder
-from ivr_consent.pbx.asterisk.audit.texts import HOLE, filled, parts, truth
+from ivr_consent.pbx.asterisk.audit.texts import filled, parts, truth
 from ivr_consent.pbx.asterisk.variables import CONTEXT, RESULT
+from ivr_consent.pbx.audit.findings import Place, Stop
+from ivr_consent.pbx.audit.results import ASKED, GRANTED, HOLE, NOT_ASKED, VALUES, bits
 
 MOST_VALUES: Final = 6
 """Different values of variables at one step; from then on they count as unknown there."""

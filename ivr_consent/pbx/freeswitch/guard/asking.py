@@ -28,7 +28,7 @@ PLAIN_PATH: Final = re.compile(r"/[A-Za-z0-9_./:@+=,-]{1,400}")
 
 _ID: Final = re.compile(r"([0-9a-f]{32})\.raw")
 _DEVICE: Final = re.compile(r"[A-Za-z0-9_.@+:/-]{1,200}")
-_GONE: Final = ("-ERR no reply", "-ERR No such channel", "-ERR Cannot locate session")
+GONE: Final = ("-ERR no reply", "-ERR No such channel", "-ERR Cannot locate session")
 """What ``uuid_buglist``, ``uuid_dump`` and ``uuid_record`` answer where there is no such channel."""
 
 
@@ -165,7 +165,7 @@ def _is_uuid(text: str) -> bool:
 
 
 def _gone(told: str) -> bool:
-    return told.startswith(_GONE)
+    return told.startswith(GONE)
 
 
 def _json(told: str) -> dict[str, Any]:

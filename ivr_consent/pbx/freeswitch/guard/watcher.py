@@ -32,7 +32,7 @@ from ivr_consent.pbx.freeswitch.stopping import (
 )
 from ivr_consent.pbx.freeswitch.wire import Event
 from ivr_consent.pbx.incidents import Exempted, Incident
-from ivr_consent.pbx.policy import Exemption, Policy, Reports, Standings, Stops
+from ivr_consent.pbx.policy import Exemption, OpenFor, Policy, Reports, Standings, Stops
 from ivr_consent.store.granted import Standing
 
 EVENTS: Final = (
@@ -59,8 +59,8 @@ BEHIND_S: Final = 2.0
 HEARTBEAT_S: Final = 1.0
 """How often it sees whether it still hears everything."""
 
-TOLD_REMEMBERED: Final = 4096
-"""Recordings of which it is remembered that they were told of."""
+REMEMBERED: Final = 4096
+"""Recordings of which it is remembered that they were told of, or that they began."""
 
 BLIND: Final = {
     "event_socket_down": "the event socket is not connected",
@@ -110,17 +110,20 @@ class Guard:
         policy: Policy,
         standings: Standings,
         reports: Reports,
+        open_for: OpenFor,
         *,
         finished: Callable[[str], None] = lambda _: None,
         withdrawn: Callable[[str, str], None] = lambda _, __: None,
     ) -> None:
         self.policy = policy
         self._link, self._switch = link, Switch(link)
-        self._standings, self._reports = standings, reports
+        self._standings, self._reports, self._open_for = standings, reports, open_for
         self._finished, self._withdrawn = finished, withdrawn
         self._waiting: OrderedDict[Hint, float] = OrderedDict()
         self._turns: dict[Hint, _Turn] = {}
         self._told: OrderedDict[tuple[str, str, str], None] = OrderedDict()
+        self._writing: OrderedDict[str, str] = OrderedDict()
+        """Files that applications write, by their channels, from RECORD_START to RECORD_STOP."""
         self._more = asyncio.Event()
         self._everything = asyncio.Event()
         self._seen_all = False
@@ -168,11 +171,11 @@ class Guard:
         known = wire.UUID.fullmatch(uuid) is not None
         match event.name:
             case "RECORD_START" if known:
-                self._take((Kind.RECORDER, uuid))
+                self._starting(uuid, event.get("Record-File-Path"))
             case "MEDIA_BUG_START" if known and event.get("Media-Bug-Function") == RECORDER:
                 self._take((Kind.RECORDER, uuid))
             case "RECORD_STOP":
-                self._ended(event.get("Record-File-Path"))
+                self._ended(uuid, event.get("Record-File-Path"))
             case "CUSTOM":
                 self._hear_custom(event)
             case _ if event.name in SCOPE_EVENTS:
@@ -192,7 +195,16 @@ class Guard:
                 if _CALL_ID.fullmatch(call_id):
                     self._withdrawn(call_id, "agent" if by == "agent" else "caller")
 
-    def _ended(self, path: str) -> None:
+    def _starting(self, uuid: str, path: str) -> None:
+        """Something records: a media bug, which the channel's list has, or an application, which none has."""
+        self._writing[uuid] = path
+        while len(self._writing) > REMEMBERED:
+            self._writing.popitem(last=False)
+        self._take((Kind.RECORDER, uuid))
+
+    def _ended(self, uuid: str, path: str) -> None:
+        if self._writing.get(uuid) == path:
+            del self._writing[uuid]
         call_id = id_of(path, self.policy.recordings) if path else None
         if call_id is not None:
             self._finished(call_id)
@@ -265,9 +277,13 @@ class Guard:
         if not lawful:
             self.scope.forget(uuid)
         unlawful = [path for path in running if path not in lawful]
+        if unlawful and self._writing.get(uuid) in running:
+            del self._writing[uuid]
         if not unlawful:
-            if not running and found == "event":
-                await self._application(uuid, since, found)  # RECORD_START without a media bug
+            if self._writing.get(uuid) in running:
+                del self._writing[uuid]  # a media bug: the channel's list tells of it from here on
+            elif found == "event":
+                await self._application(uuid, since, found)
             return
         leg = await self._leg(uuid) if self.policy.exemptions else None
         exemption = None if leg is None else self._exemption(leg, "record_session")
@@ -297,23 +313,43 @@ class Guard:
         return ()
 
     async def _application(self, uuid: str, since: float, found: str) -> None:
-        """Applications that record while they are executed: ``record``, and voicemail."""
+        """Applications that record while they are executed, ``record`` and voicemail.
+
+        Their beginning and end are told by events. What began before there were any, the switch's open files tell.
+        """
+        path = self._writing.get(uuid, "")
+        if not path and found == "event":
+            return
         leg = await self._switch.leg(uuid)
         name = leg.application
-        if name.lower() not in RECORDING_APPLICATIONS:
-            return
+        if not path:
+            path = await self._began_before(leg) if found == "start" else ""
+            if not path:
+                return
+            self._writing[uuid] = path
         exemption = self._exemption(leg, name.lower())
         if exemption is not None:
-            self._let_be(exemption, leg, leg.application_data, name)
+            self._let_be(exemption, leg, path, name)
             return
         if not self.policy.enforce:
-            await self._watched(uuid, leg.application_data, name, since, found)
+            await self._watched(uuid, path, name, since, found)
             return
-        stops = await leave_application(self._switch, uuid, name)
-        # The application's argument begins with the file: path, then seconds, parted by spaces.
-        path = leg.application_data.split(" ")[0] if name.lower() == "record" else ""
-        files = [self._absolute(path)] if path else []
-        await self._tell(uuid, name, stops, since, found, files, leg=leg)
+        stops = await leave_application(self._switch, uuid, lambda: self._writing.get(uuid) == path)
+        if stops.gone:
+            self._writing.pop(uuid, None)
+        await self._tell(uuid, name, stops, since, found, [path], leg=leg)
+
+    async def _began_before(self, leg: Leg) -> str:
+        """The file that a channel's application has written since before we heard anything; empty when it does not."""
+        if leg.application.lower() not in RECORDING_APPLICATIONS:
+            return ""
+        # The argument of ``record`` begins with the file: path, then seconds, parted by spaces.
+        named = leg.application_data.split(" ")[0] if leg.application.lower() == "record" else ""
+        path = self._absolute(named) if named else ""
+        writes = await self._open_for(frozenset({path} if path else ()))
+        if writes is None:
+            return path
+        return min(writes, default="")
 
     async def _conference(self, name: str, since: float, found: str) -> None:
         """A conference records on a member of its own, which is on no channel."""
@@ -358,7 +394,7 @@ class Guard:
         if key in self._told:
             return False
         self._told[key] = None
-        while len(self._told) > TOLD_REMEMBERED:
+        while len(self._told) > REMEMBERED:
             self._told.popitem(last=False)
         return True
 

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from ivr_consent.core.errors import ConsentError
-from ivr_consent.pbx.asterisk.audit.findings import Level, Rule
 from ivr_consent.pbx.asterisk.audit.judge import audit
-from ivr_consent.pbx.asterisk.audit.sarif import sarif
+from ivr_consent.pbx.audit.findings import Level, Rule
+from ivr_consent.pbx.audit.sarif import sarif
 from ivr_consent.testing.rig import DEFAULT_DIALPLAN
 from tests.audits import GATE, add_ours, fixture, found, judged, settings, site
 from tests.live.support import DIALPLAN
@@ -60,7 +60,7 @@ def test_a_site_with_mistakes(tmp_path: Path) -> None:
 def test_a_site_as_it_should_be(tmp_path: Path) -> None:
     report = audit([fixture("right", tmp_path)], settings())
     assert found(report) == []
-    assert report.priorities > 50
+    assert report.steps[1] > 50
     assert set(report.read) >= {"extensions.conf", "ivr-consent/extensions_consent.conf", "pjsip.conf", "queues.conf"}
 
 

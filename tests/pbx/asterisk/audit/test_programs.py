@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 
 from ivr_consent.pbx.asterisk.audit import ael
 from ivr_consent.pbx.asterisk.audit.dialplan import Dialplan
-from ivr_consent.pbx.asterisk.audit.findings import Level
 from ivr_consent.pbx.asterisk.audit.judge import audit
-from ivr_consent.pbx.asterisk.audit.library import Library
+from ivr_consent.pbx.audit.findings import Level
+from ivr_consent.pbx.audit.library import Library
 from tests.audits import fixture, found, steps
 
 

@@ -9,9 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ivr_consent.pbx.asterisk.audit import conf, library, sections
+from ivr_consent.pbx.asterisk.audit import conf, sections
 from ivr_consent.pbx.asterisk.audit.dialplan import Dialplan
-from ivr_consent.pbx.asterisk.audit.findings import Finding, Level, Rule
+from ivr_consent.pbx.audit import library
+from ivr_consent.pbx.audit.findings import Finding, Level, Rule
 from tests.audits import steps
 
 
@@ -21,7 +22,7 @@ def read(tmp_path: Path, text: str | bytes, **files: str) -> sections.Configurat
     (tmp_path / "x.conf").write_bytes(data)
     for name, other in files.items():
         (tmp_path / f"{name}.conf").write_text(other)
-    return sections.read(library.Library(tmp_path), tmp_path / "x.conf")
+    return sections.read(library.Library(tmp_path, usual="/etc/asterisk"), tmp_path / "x.conf")
 
 
 def plain(configuration: sections.Configuration) -> dict[str, list[tuple[str, str]]]:

@@ -17,8 +17,8 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from ivr_consent.pbx.asterisk.audit.findings import Level, Rule
 from ivr_consent.pbx.asterisk.audit.judge import audit
+from ivr_consent.pbx.audit.findings import Level, Rule
 from tests.audits import GATE, site
 
 OUTCOMES = ("granted", "declined", "no_answer", "invalid", "abandoned", "failed")

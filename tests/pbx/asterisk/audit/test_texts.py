@@ -8,7 +8,7 @@ import pytest
 
 from ivr_consent.pbx.asterisk.audit import texts
 from ivr_consent.pbx.asterisk.audit.patterns import Pattern, pattern
-from ivr_consent.pbx.asterisk.audit.texts import HOLE
+from ivr_consent.pbx.audit.results import HOLE
 
 KNOWN = {"X": "abc", "EMPTY": "", "EXTEN": pattern("_70X"), "NAME": "X"}
 

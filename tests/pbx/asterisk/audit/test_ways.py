@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from ivr_consent.pbx.asterisk.audit.findings import Level
 from ivr_consent.pbx.asterisk.audit.judge import audit
+from ivr_consent.pbx.audit.findings import Level
 from tests.audits import GATE, found, judged, one, site
 
 ASK = "Gosub(ivr-consent,s,1(support))"

@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+from ivr_consent.core.errors import ConsentError
+
 MAX_FILE: Final = 32 << 20
 """Bytes of one file."""
 
@@ -26,9 +28,6 @@ MAX_MATCHES: Final = 2_000
 
 MAX_PATTERNS: Final = 3
 """Parts of an include's path that may be patterns: more could mean the whole disk."""
-
-INSTALLED: Final = "/etc/asterisk"
-"""Where Asterisk looks for included files, unless asterisk.conf says otherwise."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,12 +48,15 @@ class Unread:
 
 @dataclass(slots=True)
 class Library:
-    """A site's files: a directory that stands for /etc/asterisk, or some files out of one."""
+    """A site's files: a directory that stands for the switch's own, or some files out of one."""
 
     root: Path
     given: tuple[Path, ...] = ()
     """Files named one by one; empty when the whole directory is audited."""
-    installed: str = INSTALLED
+    usual: str = ""
+    """Where the switch has that directory; included files are named by it."""
+    installed: str = ""
+    """The same where a file of the site says otherwise."""
     read: dict[str, int] = field(default_factory=dict)
     """How many lines each file had that was read."""
     _bytes: int = 0
@@ -62,7 +64,7 @@ class Library:
 
     @property
     def whole(self) -> bool:
-        """Whether a file that is not there does not exist for Asterisk either."""
+        """Whether a file that is not there does not exist for the switch either."""
         return not self.given
 
     def name(self, path: Path) -> str:
@@ -74,8 +76,9 @@ class Library:
 
     def path(self, name: str) -> Path:
         """Where an include's name leads: relative to the directory, whose own absolute name is known too."""
-        for prefix in (self.installed.rstrip("/") + "/", INSTALLED + "/"):
-            if name.startswith(prefix):
+        for place in (self.installed, self.usual):
+            prefix = place.rstrip("/") + "/"
+            if place and name.startswith(prefix):
                 return self.root / name[len(prefix) :]
         return self.root / name
 
@@ -100,7 +103,7 @@ class Library:
                 pattern = re.sub(r"\*{2,}", "*", pattern)
                 if sum(bool(re.search(r"[*?[]", part)) for part in single.split("/")) > MAX_PATTERNS:
                     continue
-                matches = itertools.islice(glob.iglob(pattern), MAX_MATCHES)  # noqa: PTH207 - as Asterisk, by text
+                matches = itertools.islice(glob.iglob(pattern), MAX_MATCHES)  # noqa: PTH207 - as the switch, by text
                 found |= dict.fromkeys(sorted(matches))
             elif os.path.lexists(single):
                 found[single] = None
@@ -139,6 +142,17 @@ class Library:
             lines.pop()
         self.read[name] = len(lines)
         return Text(name, lines)
+
+
+def opened(paths: list[Path], usual: str) -> Library:
+    """A directory, or some files. Raises :class:`ConsentError` when a directory is given beside others."""
+    if len(paths) == 1 and paths[0].is_dir():
+        return Library(paths[0].resolve(), usual=usual)
+    for path in paths:
+        if path.is_dir():
+            raise ConsentError(f"{path} is a directory; give one directory, or files alone")
+    given = tuple(path.parent.resolve() / path.name for path in paths)
+    return Library(paths[0].resolve().parent, given, usual)
 
 
 def _braces(pattern: str, depth: int = 0) -> list[str]:

@@ -8,8 +8,8 @@ from typing import Any, Final
 from urllib.parse import quote
 
 from ivr_consent import __version__
-from ivr_consent.pbx.asterisk.audit.findings import Finding, Level, Place, Rule
-from ivr_consent.pbx.asterisk.audit.judge import Report
+from ivr_consent.pbx.audit.findings import Finding, Level, Place, Rule
+from ivr_consent.pbx.audit.report import Report
 
 _LEVELS: Final = {
     Level.ERROR: "error",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Final, NamedTuple
@@ -16,6 +17,12 @@ class Level(StrEnum):
     NOTE = "note"
 
 
+LONGEST_WAY: Final = 60
+"""Stops of a way in a finding."""
+
+ALLOWING: Final = re.compile(r"ivr-consent audit: allowed[,:]?\s*(.*)")
+"""What a comment says that allows its line, with the reason."""
+
 ORDER: Final = {level: number for number, level in enumerate(Level)}
 
 
@@ -28,6 +35,7 @@ class Rule(StrEnum):
     AROUND = "recorded-line-without-gate"
     ENABLED = "recording-enabled-by-file"
     POWER = "recording-by-interface"
+    INTERFACE = "interface-open"
     CARRIED = "recording-carried-on"
     FORGED = "result-set-by-dialplan"
     GATE = "gate-not-as-shipped"
@@ -39,6 +47,7 @@ class Rule(StrEnum):
     ELSEWHERE = "dialplan-elsewhere"
     UNREAD = "not-read"
     REFUSED_FILE = "asterisk-refuses-file"
+    DROPPED = "freeswitch-leaves-out"
     INACTIVE = "recorder-not-loaded"
 
     @property
@@ -54,6 +63,7 @@ _MEANING: Final = {
     Rule.AROUND: "A way leads to a line's recorded destination without the gate.",
     Rule.ENABLED: "A configuration file lets a recording start outside of the dialplan.",
     Rule.POWER: "A user of an interface may start a recording.",
+    Rule.INTERFACE: "An interface that can start recordings is open to more than it should be.",
     Rule.CARRIED: "A recording is carried over to another channel.",
     Rule.FORGED: "The dialplan sets the gate's result itself.",
     Rule.GATE: "A context of the gate is not as it was shipped.",
@@ -65,6 +75,7 @@ _MEANING: Final = {
     Rule.ELSEWHERE: "A part of the dialplan is not in these files.",
     Rule.UNREAD: "Something could not be read.",
     Rule.REFUSED_FILE: "Asterisk does not load this file, or not all of it.",
+    Rule.DROPPED: "FreeSWITCH does not load this part of a file.",
     Rule.INACTIVE: "A recorder whose module is not loaded.",
 }
 
@@ -119,3 +130,28 @@ class Finding:
     def order(self) -> tuple[int, str, int, str]:
         """Worst first, then by file and line."""
         return ORDER[self.level], self.place.file, self.place.line, self.rule.value
+
+
+def shortened(way: list[Stop]) -> tuple[Stop, ...]:
+    """A way from its entry point on, without loops, and without its middle where it is too long to be read."""
+    kept = _without_loops(way)
+    if len(kept) > LONGEST_WAY:
+        half = LONGEST_WAY // 2
+        left = Stop(kept[half].place, "...", f"{len(kept) - 2 * half} more")
+        kept = [*kept[:half], left, *kept[-half:]]
+    return tuple(kept)
+
+
+def _without_loops(way: list[Stop]) -> list[Stop]:
+    """A way that comes to the same step twice, without what lies between."""
+    kept: list[Stop] = []
+    seen: dict[str, int] = {}
+    for stop in way:
+        begin = seen.get(stop.at)
+        if begin is not None:
+            for dropped in kept[begin:]:
+                del seen[dropped.at]
+            del kept[begin:]
+        seen[stop.at] = len(kept)
+        kept.append(stop)
+    return kept
