@@ -2,6 +2,7 @@
 #
 #   make run                     a call that you play in this terminal (without a terminal: a scripted one)
 #   make run PBX=asterisk        the same through a real Asterisk, fetched from Debian's packages
+#   make run PBX=freeswitch      the same through the FreeSWITCH of this machine, if there is one
 #   make test                    all tests
 
 SHELL := /bin/bash
@@ -28,7 +29,7 @@ help: ## list the targets
 setup: $(VENV)/.tools $(VENV)/.installed ## make the virtual environment, fetch packages, voice and audio tools
 
 .PHONY: run
-run: setup ## make one call: PBX=simulated|asterisk, KEYS=1 (what the caller presses, without a terminal)
+run: setup ## make one call: PBX=simulated|asterisk|freeswitch, KEYS=1 (what the caller presses, without a terminal)
 	@$(BIN)/ivr-consent run --pbx $(PBX) $(if $(KEYS),--keys $(KEYS)) $(ARGS)
 
 .PHONY: test

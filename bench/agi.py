@@ -1,4 +1,4 @@
-"""Our FastAGI server beside stock panoramisk and a bare asyncio loop: calls a second, and CPU a call.
+"""Our servers beside stock panoramisk and a bare asyncio loop: calls a second, and CPU a call and a command.
 
     python -m bench.agi [--calls 2000] [--rounds 5] [--at-once 50]
 
@@ -41,6 +41,8 @@ VARIANTS = (
     Variant("ivr-consent, durable log, uvloop", "ours+uvloop"),
     Variant("ivr-consent, yes and recorded", "ours", "1"),
     Variant("ivr-consent, yes and recorded, uvloop", "ours+uvloop", "1"),
+    Variant("ivr-consent on FreeSWITCH", "freeswitch"),
+    Variant("ivr-consent on FreeSWITCH, uvloop", "freeswitch+uvloop"),
     Variant("panoramisk, no log", "panoramisk"),
     Variant("panoramisk, no log, uvloop", "panoramisk+uvloop"),
     Variant("panoramisk, a commit a call", "panoramisk-log"),
@@ -78,9 +80,9 @@ def one_round(variant: Variant, calls: int, at_once: int) -> None:
         try:
             assert server.stdout is not None
             port = server.stdout.readline().strip()
-            load(port, WARM_UP, at_once, variant.key)
+            load(port, WARM_UP, at_once, variant)
             before = cpu_seconds(server.pid)
-            done = load(port, calls, at_once, variant.key)
+            done = load(port, calls, at_once, variant)
             cpu = cpu_seconds(server.pid) - before
             counters, _ = server.communicate("stop\n", timeout=PATIENCE)
         finally:
@@ -97,9 +99,10 @@ def one_round(variant: Variant, calls: int, at_once: int) -> None:
         variant.events_a_commit.append(counted["events"] / counted["commits"])
 
 
-def load(port: str, calls: int, at_once: int, key: str) -> dict[str, Any]:
+def load(port: str, calls: int, at_once: int, variant: Variant) -> dict[str, Any]:
     """Place calls from a process of its own."""
-    command = [sys.executable, "-m", "bench.load", port, str(calls), str(at_once), key]
+    command = [sys.executable, "-m", "bench.load", port, str(calls), str(at_once), variant.key]
+    command += ["freeswitch"] if variant.server.startswith("freeswitch") else []
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True, timeout=PATIENCE)
     result: dict[str, Any] = json.loads(done.stdout)
     return result
@@ -133,6 +136,12 @@ def report(options: argparse.Namespace) -> None:
     mine = rows["ivr-consent, durable log"]["calls_a_cpu_second"]["median"]
     fast = rows["ivr-consent, durable log, uvloop"]["calls_a_cpu_second"]["median"]
     ratios: dict[str, dict[str, float]] = {}
+    print("\nmicroseconds of CPU a command:")
+    for label in ("ivr-consent, durable log", "ivr-consent on FreeSWITCH"):
+        for name in (label, f"{label}, uvloop"):
+            row = rows[name]
+            row["cpu_us_a_command"] = 1000 * row["cpu_ms_a_call"]["median"] / row["commands"]
+            print(f"  {name:40}{row['cpu_us_a_command']:8.0f}")
     print("\ncalls per CPU second, as a multiple of:")
     for label in ("panoramisk, no log", "panoramisk, a commit a call", "bare asyncio, no work"):
         theirs = rows[label]["calls_a_cpu_second"]["median"]

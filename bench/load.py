@@ -1,6 +1,6 @@
 """The load: a switch that answers every command at once, in a process of its own, the same for every server.
 
-    python -m bench.load PORT CALLS AT_ONCE KEY
+    python -m bench.load PORT CALLS AT_ONCE KEY [freeswitch]
 
 Prints one JSON object: seconds, calls, commands, outcomes. KEY is what "the caller" presses.
 """
@@ -14,6 +14,7 @@ import time
 from pathlib import Path
 from typing import cast
 
+from bench.load_freeswitch import FreeSwitchCall
 from ivr_consent.testing.fake_asterisk import environment
 
 ENVIRONMENT = environment()
@@ -73,7 +74,8 @@ class Call(asyncio.Protocol):
 class Load:
     """So many calls, so many of them at once."""
 
-    def __init__(self, port: int, calls: int, at_once: int, key: str) -> None:
+    def __init__(self, port: int, calls: int, at_once: int, key: str, kind: type[Call | FreeSwitchCall]) -> None:
+        self.kind = kind
         self.port, self.calls, self.at_once, self.key = port, calls, at_once, ord(key)
         self.placed = self.over = self.commands = 0
         self.outcomes: dict[str, int] = {}
@@ -88,9 +90,9 @@ class Load:
             task.add_done_callback(self.tasks.discard)
 
     async def connect(self) -> None:
-        await asyncio.get_running_loop().create_connection(lambda: Call(self), "127.0.0.1", self.port)
+        await asyncio.get_running_loop().create_connection(lambda: self.kind(self), "127.0.0.1", self.port)
 
-    def ended(self, call: Call) -> None:
+    def ended(self, call: Call | FreeSwitchCall) -> None:
         self.over += 1
         self.outcomes[call.result] = self.outcomes.get(call.result, 0) + 1
         if self.over == self.calls:
@@ -109,8 +111,9 @@ class Load:
 
 async def main() -> None:
     """Place the calls that the command line asks for."""
-    port, calls, at_once, key = sys.argv[1:]
-    print(json.dumps(await Load(int(port), int(calls), int(at_once), key).run()))
+    port, calls, at_once, key, *switch = sys.argv[1:]
+    kind = FreeSwitchCall if switch else Call
+    print(json.dumps(await Load(int(port), int(calls), int(at_once), key, kind).run()))
 
 
 if __name__ == "__main__":

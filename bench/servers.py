@@ -21,6 +21,8 @@ from typing import Any, cast
 from ivr_consent.core.flow import Plan
 from ivr_consent.logs import configure_logging
 from ivr_consent.pbx.asterisk.server import Server
+from ivr_consent.pbx.freeswitch.server import Server as FreeswitchServer
+from ivr_consent.pbx.serving import Server as AnyServer
 from ivr_consent.store.ledger import Ledger, Ticket
 from ivr_consent.testing.tiny import TinyLines, tiny_plan
 
@@ -71,7 +73,7 @@ def instant_plan(directory: Path) -> Plan:
     )
 
 
-async def ours(directory: Path) -> tuple[int, Stop]:
+async def ours(directory: Path, kind: type[AnyServer] = Server) -> tuple[int, Stop]:
     """Our server as it is: protocol, session, flow, durable log, a line of log a call."""
     loop = asyncio.get_running_loop()
     lines = TinyLines(directory / "recordings", {"support": instant_plan(directory / "audio")})
@@ -86,7 +88,7 @@ async def ours(directory: Path) -> tuple[int, Stop]:
             loop.call_soon_threadsafe(run, callbacks)
 
     ledger = CountingLedger(directory / "log.db", dispatch=dispatch)
-    server = Server(lines, ledger)
+    server = kind(lines, ledger)
     await server.start("127.0.0.1", 0)
 
     async def stop() -> dict[str, int]:
@@ -174,6 +176,8 @@ async def main(kind: str, directory: Path) -> None:
     """Serve until told to stop."""
     if kind == "ours":
         port, stop = await ours(directory)
+    elif kind == "freeswitch":
+        port, stop = await ours(directory, FreeswitchServer)
     elif kind == "bare":
         port, stop = await bare(directory)
     else:

@@ -695,10 +695,11 @@ class Settings(_Table):
                     f"lines.{name} has no destinations, and FreeSWITCH's dialplan needs them; "
                     'give recorded and unrecorded, as "support XML queues"'
                 )
-        codes = (self.features.withdraw, self.features.consent) if self.features is not None else ()
-        for code in codes:
-            if code is not None and not re.fullmatch(r"\*[0-9]", code):
-                raise ValueError(f'features: the code {code!r}; FreeSWITCH takes * and one digit, as "*9"')
+        if self.features is not None and self.features.consent is not None:
+            raise ValueError("features.consent: there is no code for consent later on FreeSWITCH; remove it")
+        if self.features is not None and not re.fullmatch(r"\*[0-9]", self.features.withdraw):
+            code = self.features.withdraw
+            raise ValueError(f'features.withdraw is {code!r}; FreeSWITCH takes * and one digit, as "*9"')
 
     def facts_for(self, line: Line, language: str) -> dict[str, str]:
         """The facts for one line and language: the line's before the site's, the language's before the default."""

@@ -22,7 +22,9 @@ FILE: Final = "ivr-consent.schema.json"
 
 _LANGUAGE: Final = {"pattern": anchored(LANGUAGE)}
 _IDENTIFIER: Final = {"pattern": anchored(IDENTIFIER)}
-_PLACE: Final = {"pattern": anchored(config.DIALPLAN_PLACE)}
+_PLACE: Final = {
+    "pattern": anchored(re.compile(f"{config.DIALPLAN_PLACE.pattern}|{config.TRANSFER_PLACE.pattern}")),
+}
 _FACT: Final = {"pattern": r"^[^\u0000-\u001f{}]*$"}
 _KEY: Final = {"type": ["string", "integer"], "enum": [*config.CONSENT_KEYS, *range(1, 10)]}
 _ANY_KEY: Final = {"type": ["string", "integer"], "enum": [*"0123456789*#", *range(10)]}

@@ -372,9 +372,11 @@ class Service:
         except Exception:  # one round of something that must go on for ever
             log.exception("sweep_failed")
 
-    def _finish(self, recording_id: str) -> None:
+    def _finish(self, recording_id: str, *, empty: bool = False) -> None:
         assert self._ledger is not None
-        finishing = asyncio.to_thread(lifecycle.finish_ended, self._ledger, self.site.recordings, recording_id)
+        finishing = asyncio.to_thread(
+            lifecycle.finish_ended, self._ledger, self.site.recordings, recording_id, empty=empty
+        )
         task = self._spawn(finishing, "recording_not_finished")
         self._finishing.add(task)
         task.add_done_callback(self._finishing.discard)

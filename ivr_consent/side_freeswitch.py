@@ -7,7 +7,7 @@ import contextlib
 import re
 from collections.abc import Callable, Coroutine
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from ivr_consent.config import Settings
 from ivr_consent.core.errors import ConsentError, EventSocketError
@@ -34,6 +34,12 @@ log = get_logger()
 Spawn = Callable[[Coroutine[Any, Any, object], str], object]
 
 
+class Finish(Protocol):
+    """What is done when a recording has ended; ``empty``: the switch wrote nothing, and removed the file itself."""
+
+    def __call__(self, call_id: str, /, *, empty: bool = False) -> None: ...
+
+
 class FreeswitchSide:
     """What the service has of FreeSWITCH, from start to stop."""
 
@@ -42,7 +48,7 @@ class FreeswitchSide:
         self._link = event_socket_link(settings)
         self._guard_link: Link | None = None
         self._guard: Guard | None = None
-        self._finish: Callable[[str], None] = _nothing
+        self._finish: Finish = _nothing
 
     async def start(self) -> None:
         """Connect, and begin to watch."""
@@ -85,8 +91,8 @@ class FreeswitchSide:
         """Why nobody may be asked where the guard is required; the reason for the log."""
         return None if self._guard is not None and self._guard.blind is None else "guard_blind"
 
-    def _finished(self, call_id: str) -> None:
-        self._finish(call_id)
+    def _finished(self, call_id: str, empty: bool) -> None:
+        self._finish(call_id, empty=empty)
 
     # --- withdrawal ----------------------------------------------------------------------------------
 
@@ -140,7 +146,7 @@ class FreeswitchSide:
         await self._link.close()
 
 
-def _nothing(_: str) -> None:
+def _nothing(_: str, *, empty: bool = False) -> None:
     return
 
 

@@ -111,7 +111,7 @@ WRONG: list[tuple[str, str, str, str, str]] = [
     # what, text, key, found, allowed or remedy
     ("no lines", "", "lines", "missing", "add it"),
     ("empty lines", "[lines]", "lines", "{}", "at least 1"),
-    ("unknown table", S + "[sever]\nport = 1", "sever", "unknown key", "server, manager, log"),
+    ("unknown table", S + "[sever]\nport = 1", "sever", "unknown key", "server, manager, event_socket, log"),
     ("unknown key of a line", S + "retention = 30", "lines.support.retention", "unknown key", "retention_days"),
     ("unknown key of the server", S + "[server]\nhost = ''", "server.host", "unknown key", "listen, port"),
     ("unknown key of keys", S + "keys = { ja = '1' }", "lines.support.keys.ja", "unknown key", "yes, no"),

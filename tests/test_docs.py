@@ -33,6 +33,7 @@ SECTIONS: dict[str, type[BaseModel]] = {
     "Top level": config.Settings,
     "[server]": config.Server,
     "[manager]": config.Manager,
+    "[event_socket]": config.EventSocket,
     "[log]": config.Log,
     "[log.retention]": config.Retention,
     "[log.anchors]": config_anchors.Anchors,

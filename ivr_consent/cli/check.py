@@ -21,10 +21,14 @@ def check(
     Exit code 0 without a problem (warnings are none); with problems in one area alone that area's code, else 1.
     """
     settings = of(context).settings()
-    from ivr_consent.cli import check_host, check_switch
+    from ivr_consent.cli import check_freeswitch, check_host, check_switch
     from ivr_consent.cli.findings import State, exit_of
 
-    findings = [*check_host.findings(settings), *check_switch.findings(settings, asterisk)]
+    findings = [*check_host.findings(settings)]
+    if settings.switch == "freeswitch":
+        findings += check_freeswitch.findings(settings)
+    else:
+        findings += check_switch.findings(settings, asterisk)
     code = exit_of(findings)
     if json:
         rows = [

@@ -14,6 +14,7 @@ from typing import Final
 
 from ivr_consent.audio.speech import CommandError, run_bounded
 from ivr_consent.cli.findings import Area, Finding, State
+from ivr_consent.cli.switch_words import WORDS
 from ivr_consent.cli.templates import EXAMPLE_FACTS
 from ivr_consent.config import Settings
 from ivr_consent.core.errors import ConfigurationError, ConsentError
@@ -228,13 +229,13 @@ def _split(error: ConsentError) -> tuple[str, str]:
 
 
 def _recordings(settings: Settings) -> Iterator[Finding]:
-    path = settings.path(settings.recordings.directory)
+    path, switch = settings.path(settings.recordings.directory), WORDS[settings.switch].name
 
     def wrong(found: str, remedy: str) -> Finding:
         return Finding(Area.HOST, "recordings", State.PROBLEM, found, remedy)
 
     if not path.is_dir():
-        yield wrong(f"{path} is not a directory", f"install -d -m 700 -o asterisk {path}")
+        yield wrong(f"{path} is not a directory", f"install -d -m 700 -o {WORDS[settings.switch].user} {path}")
         return
     if not _RECORDER_PATH.fullmatch(str(path)):
         yield wrong(f"{path} has characters that the recorder's command must not have", "use letters, digits and _ . -")
@@ -243,7 +244,7 @@ def _recordings(settings: Settings) -> Iterator[Finding]:
     if mode & 0o077:
         yield wrong(f"others may enter {path} ({stat.filemode(mode)})", f"chmod 700 {path}")
     elif not os.access(path, os.W_OK | os.X_OK):
-        yield wrong(f"{path} cannot be written", "give it to the user that Asterisk and ivr-consent run as")
+        yield wrong(f"{path} cannot be written", f"give it to the user that {switch} and ivr-consent run as")
     else:
         yield Finding(Area.HOST, "recordings", State.OK, str(path))
     yield _space(Area.HOST, "recordings disk", path)
@@ -260,18 +261,21 @@ def _space(area: Area, name: str, directory: Path) -> Finding:
 
 
 def _owners(settings: Settings) -> Iterator[Finding]:
-    """Asterisk writes the recordings, we finish them and write the log: all of it by one user, not by root."""
+    """The switch writes the recordings, we finish them and write the log: all of it by one user, not by root."""
     paths = [settings.log_file(), settings.path(settings.recordings.directory)]
     paths.append(settings.path(settings.log.pseudonym_key_file))
     if settings.manager is not None:
         paths.append(settings.path(settings.manager.secret_file))
+    if settings.event_socket is not None:
+        paths.append(settings.path(settings.event_socket.password_file))
+    remedy = f"to the user that {WORDS[settings.switch].name} runs as"
     owners = {path: path.stat().st_uid for path in paths if path.exists()}
     if len(set(owners.values())) > 1:
         found = "; ".join(f"{path} belongs to user {uid}" for path, uid in owners.items())
-        yield Finding(Area.HOST, "owners", State.PROBLEM, found, "give all of them to the user that Asterisk runs as")
+        yield Finding(Area.HOST, "owners", State.PROBLEM, found, f"give all of them {remedy}")
     elif owners and next(iter(owners.values())) == 0:
         found = "log, recordings and keys belong to root"
-        yield Finding(Area.HOST, "owners", State.WARNING, found, "give them to the user that Asterisk runs as")
+        yield Finding(Area.HOST, "owners", State.WARNING, found, f"give them {remedy}")
 
 
 def _clock(settings: Settings) -> Iterator[Finding]:

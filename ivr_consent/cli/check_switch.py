@@ -5,23 +5,20 @@ Every step has a deadline, and what may not be asked is said to be unchecked, wi
 
 from __future__ import annotations
 
-import errno
 import ipaddress
 import os
 import re
 import signal
-import socket
 import ssl
 import subprocess
 import tempfile
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from types import TracebackType
-from typing import Final, Self
+from typing import Final
 
 from ivr_consent.cli.check_host import secret_problem
 from ivr_consent.cli.findings import Area, Finding, State
+from ivr_consent.cli.links import DEADLINE_S, Link, is_loopback, listeners
 from ivr_consent.cli.terminal import DEFAULT_CONFIG
 from ivr_consent.config import Manager, Settings
 from ivr_consent.core.errors import ManagerError
@@ -29,9 +26,6 @@ from ivr_consent.pbx.asterisk import dialplan
 from ivr_consent.pbx.asterisk.manager import GREETING, MAX_GREETING, MAX_MESSAGE, Headers, encode_action
 from ivr_consent.pbx.asterisk.rights import NEEDED_ACTIONS, Rights, needed
 from ivr_consent.pbx.asterisk.variables import CONSENT_SCRIPT, CONTEXT
-
-DEADLINE_S: Final = 2.0
-"""For every step on a network and every question to a program."""
 
 MAX_OUTPUT: Final = 1 << 20
 """Bytes read of a program's answer; a large dialplan's context has some kilobytes."""
@@ -156,7 +150,7 @@ def _server(settings: Settings) -> Iterator[Finding]:
         yield _finding("FastAGI server", State.PROBLEM, f"on {where} somebody else answers", remedy)
         return
     log = settings.log_file()
-    uid = _listener(settings.server.port)
+    uid = next((uid for _, uid in listeners(settings.server.port)), None)
     if uid is not None and log.exists() and log.stat().st_uid != uid:
         found = f"{where} belongs to user {uid}, the log to user {log.stat().st_uid}"
         yield _finding("FastAGI server", State.PROBLEM, found, "find out who listens there: ss -ltnp")
@@ -173,62 +167,12 @@ def _is_our_server(host: str, port: int) -> bool:
     values |= {"dnid": "unknown", "rdnis": "unknown", "context": "check", "extension": "s", "priority": "1"}
     values |= {"enhanced": "0.0", "accountcode": "", "threadid": "0"}
     environment = "".join(f"agi_{name}: {value}\n" for name, value in values.items()) + "\n"
-    with _Link(host, port) as link:
+    with Link(host, port) as link:
         link.send(environment.encode())
         asked = _ECHO.fullmatch(link.until(b"\n", MAX_GREETING))
         if asked is not None:
             link.send(b"200 result=1 (" + asked[1] + b")\n")
         return asked is not None
-
-
-class _Link:
-    """A connection on which nothing takes longer than its deadline. Closes itself as a context."""
-
-    def __init__(self, host: str, port: int, tls: ssl.SSLContext | None = None) -> None:
-        self._received = b""
-        self._socket = socket.create_connection((host, port), timeout=DEADLINE_S)
-        if tls is not None:
-            self._socket = tls.wrap_socket(self._socket, server_hostname=host)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._socket.close()
-
-    def send(self, data: bytes) -> None:
-        self._socket.settimeout(DEADLINE_S)
-        self._socket.sendall(data)
-
-    def until(self, end: bytes, limit: int) -> bytes:
-        """Bytes up to and with ``end``. Raises :class:`TimeoutError`, and :class:`ConnectionResetError` at the end."""
-        deadline = time.monotonic() + DEADLINE_S
-        while end not in self._received:
-            if len(self._received) > limit:
-                raise ManagerError("what answers says too much")
-            self._socket.settimeout(max(deadline - time.monotonic(), 0.001))
-            chunk = self._socket.recv(65536)
-            if not chunk:
-                raise ConnectionResetError(errno.ECONNRESET, "it closes the connection")
-            self._received += chunk
-        text, found, self._received = self._received.partition(end)
-        return text + found
-
-
-def _listener(port: int) -> int | None:
-    """The user who listens on a TCP port of this machine, as the kernel tells it."""
-    for name in ("tcp", "tcp6"):
-        try:
-            rows = Path("/proc/net", name).read_text().splitlines()[1:]
-        except OSError:
-            continue
-        for row in rows:
-            words = row.split()
-            if words[3] == "0A" and int(words[1].rpartition(":")[2], 16) == port:
-                return int(words[7])
-    return None
 
 
 # --- the manager interface --------------------------------------------------------------------------------------
@@ -238,7 +182,7 @@ class LoginRefused(Exception):
     """The manager interface knows neither this user nor this secret, or not from here."""
 
 
-class Conversation(_Link):
+class Conversation(Link):
     """One connection to the manager interface, an action at a time."""
 
     def __init__(self, manager: Manager) -> None:
@@ -280,7 +224,7 @@ def _manager(settings: Settings, ask: Ask) -> list[Finding]:
         )
         return [_finding("manager", State.WARNING, found, remedy)]
     rows: list[Finding] = []
-    if not manager.tls and not _loopback(manager.host):
+    if not manager.tls and not is_loopback(manager.host):
         remedy = "set manager.tls = true, or use an Asterisk on this machine"
         rows.append(_finding("manager address", State.WARNING, f"{manager.host}: the secret travels in clear", remedy))
     path = settings.path(manager.secret_file)
@@ -307,13 +251,6 @@ def _manager(settings: Settings, ask: Ask) -> list[Finding]:
         rows.append(_finding("manager login", State.PROBLEM, found, remedy))
     rows += _read_rights(manager, needed(settings), ask)
     return rows
-
-
-def _loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 def _allowed(conversation: Conversation) -> dict[str, str]:

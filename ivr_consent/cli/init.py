@@ -7,6 +7,7 @@ import pwd
 import re
 import secrets
 from dataclasses import dataclass, field
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
@@ -14,6 +15,7 @@ import typer
 
 from ivr_consent.cli import files
 from ivr_consent.cli.schema import Kind, schema_text
+from ivr_consent.cli.switch_words import WORDS
 from ivr_consent.cli.terminal import DEFAULT_CONFIG, LOCAL_CONFIG, Json, print_json, say
 from ivr_consent.core.errors import ConfigurationError, ConsentError, Problem
 
@@ -34,6 +36,14 @@ KEY_MISSING: Final = (
     "of before is recognised in the log."
 )
 
+
+class Switch(StrEnum):
+    """The kinds of switch."""
+
+    ASTERISK = "asterisk"
+    FREESWITCH = "freeswitch"
+
+
 _PLAIN_PATH = re.compile(r"/[A-Za-z0-9_./-]+")
 _SECRET = re.compile(r"[!-:<-~]{8,200}")  # no space and no semicolon: manager.conf ends a value there
 
@@ -44,7 +54,7 @@ class _Writer:
 
     dry_run: bool
     user: files.Owner | None
-    """Asterisk's user; ``None`` when we may not give files away, or it does not exist."""
+    """The switch's user; ``None`` when we may not give files away, or it does not exist."""
     done: list[tuple[str, Path]] = field(default_factory=list)
 
     def _note(self, made: bool, path: Path) -> None:
@@ -80,12 +90,19 @@ def _fact(help_text: str) -> Any:
 
 
 def init(
+    switch: Annotated[Switch | None, typer.Option(help="The kind of switch; without it, asterisk.")] = None,
     directory: Annotated[Path, typer.Option("--dir", help="Where the configuration goes.")] = DEFAULT_CONFIG.parent,
     state: Annotated[Path, typer.Option(help="Where the log, the recordings and the audio go.")] = Path(
         "/var/lib/ivr-consent"
     ),
     asterisk_etc: Annotated[Path, typer.Option(help="Where Asterisk's configuration is.")] = Path("/etc/asterisk"),
-    user: Annotated[str, typer.Option(help="The user that Asterisk, and so the service, runs as.")] = "asterisk",
+    freeswitch_etc: Annotated[Path, typer.Option(help="Where FreeSWITCH's configuration is.")] = Path(
+        "/etc/freeswitch"
+    ),
+    user: Annotated[
+        str | None,
+        typer.Option(help="The user that the switch, and so the service, runs as; without it, asterisk or freeswitch."),
+    ] = None,
     line: Annotated[str, typer.Option(metavar="NAME", help="The first line's name.")] = "support",
     language: Annotated[
         list[str] | None, typer.Option(metavar="CODE", help="A language of the line; may be repeated. [default: en]")
@@ -97,12 +114,20 @@ def init(
     rights_contact: Annotated[str | None, _fact("Whom to ask for access, a copy, or erasure.")] = None,
     web_address: Annotated[str | None, _fact("Where the full text stands.")] = None,
     example_facts: Annotated[bool, typer.Option(help="Fill the rest in for a made-up company, to try it out.")] = False,
-    port: Annotated[int, typer.Option(min=1, max=65535, help="FastAGI port.")] = 4573,
-    manager_port: Annotated[int, typer.Option(min=1, max=65535, help="The switch's manager port.")] = 5038,
+    port: Annotated[
+        int | None,
+        typer.Option(min=1, max=65535, help="Where the switch reaches the service; else 4573, or FreeSWITCH's 8084."),
+    ] = None,
+    manager_port: Annotated[int, typer.Option(min=1, max=65535, help="Asterisk's manager port.")] = 5038,
+    event_socket_port: Annotated[
+        int | None,
+        typer.Option(min=1, max=65535, help="FreeSWITCH's event socket port; without it, that of its file, else 8021."),
+    ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Write nothing; say what would be written.")] = False,
     json: Json = False,
 ) -> None:
     """Write configuration with its schema, dialplan, manager user, service and keys. Overwrites nothing."""
+    from ivr_consent.cli import init_freeswitch
     from ivr_consent.cli.templates import EXAMPLE_FACTS, Choices
 
     given = {
@@ -116,17 +141,22 @@ def init(
     facts = {name: value for name, value in given.items() if value is not None}
     if example_facts:
         facts = {**EXAMPLE_FACTS, **facts}
+    kind = _kind(directory / DEFAULT_CONFIG.name, switch)
+    etc = {"asterisk": asterisk_etc, "freeswitch": freeswitch_etc}[kind].absolute()
+    link_port = manager_port
+    if kind == "freeswitch":
+        link_port = event_socket_port or init_freeswitch.found(etc).port or WORDS[kind].link_port
+    port, user = port or WORDS[kind].port, user or WORDS[kind].user
     choices = Choices(
-        directory.absolute(), state.absolute(), line, tuple(language or ("en",)), facts, port, manager_port
+        directory.absolute(), state.absolute(), line, tuple(language or ("en",)), facts, port, link_port, kind
     )
     text, settings = _configuration(choices)
-    etc = asterisk_etc.absolute()
-    owner, remark = _owner(user)
+    owner, remark = _owner(user, WORDS[kind].name)
     writer = _Writer(dry_run, owner)
-    _write(writer, settings, text, etc / OWN_FOLDER, user)
+    _write(writer, settings, text, etc, user)
     if ("missing", settings.path(settings.log.pseudonym_key_file)) in writer.done:
         remark = "\n".join(filter(None, (remark, KEY_MISSING)))
-    steps = _next_steps(settings, etc)
+    steps = _next_steps(settings, etc, user)
     if json:
         done = [{"what": what, "path": str(path)} for what, path in writer.done]
         print_json({"ok": True, "dry_run": dry_run, "files": done, "remark": remark, "next": steps})
@@ -142,6 +172,19 @@ def init(
         say(step["do"])
         for wanted in step["lines"]:
             say(f"    {wanted}")
+
+
+def _kind(path: Path, switch: Switch | None) -> str:
+    """The kind of switch: that of the configuration that is there, else the one asked for."""
+    from ivr_consent import config
+
+    if not files.exists(path):
+        return (switch or Switch.ASTERISK).value
+    kind = config.load(path).switch
+    if switch is not None and switch != kind:
+        problem = Problem(str(path), f"is for {WORDS[kind].name}", "give another --dir, or remove that file")
+        raise ConfigurationError(str(path), (problem,))
+    return kind
 
 
 def _configuration(choices: Any) -> tuple[str, Settings]:
@@ -165,12 +208,12 @@ def _configuration(choices: Any) -> tuple[str, Settings]:
     return text, config.parse(tomllib.loads(text), path, "")
 
 
-def _owner(user: str) -> tuple[files.Owner | None, str]:
-    """Asterisk's user, where we may give files away; and what is to be said when not."""
+def _owner(user: str, switch: str) -> tuple[files.Owner | None, str]:
+    """The switch's user, where we may give files away; and what is to be said when not."""
     try:
         entry = pwd.getpwnam(user)
     except KeyError:
-        remark = f"There is no user {user!r} here: the files stay yours. Give them to the user that Asterisk runs as."
+        remark = f"There is no user {user!r} here: the files stay yours. Give them to the user that {switch} runs as."
         return None, remark
     if os.geteuid() == 0:
         return (entry.pw_uid, entry.pw_gid), ""
@@ -178,12 +221,14 @@ def _owner(user: str) -> tuple[files.Owner | None, str]:
     return None, "" if mine else f"You are not root: the files stay yours. Give them to {user!r}, or run this as root."
 
 
-def _write(writer: _Writer, settings: Settings, text: str, own_folder: Path, user: str) -> None:
+def _write(writer: _Writer, settings: Settings, text: str, etc: Path, user: str) -> None:
+    from ivr_consent.cli import init_freeswitch
+    from ivr_consent.cli.dialplan import rendered_files
     from ivr_consent.cli.templates import manager_user, program, unit
-    from ivr_consent.pbx.asterisk.dialplan import render_files
     from ivr_consent.pseudonyms import new_file_text
 
-    dialplan = render_files(settings)
+    asterisk, own_folder = settings.switch == "asterisk", etc / OWN_FOLDER
+    dialplan = rendered_files(settings)  # refused before anything is written, where a line cannot stand in it
     # The service's user reads the configuration but cannot change it.
     readable = None if writer.user is None else (0, writer.user[1])
     log, recordings = settings.path(settings.log.path), settings.path(settings.recordings.directory)
@@ -195,7 +240,8 @@ def _write(writer: _Writer, settings: Settings, text: str, own_folder: Path, use
         writer.directory(path, 0o700, writer.user)
     if versions not in (config_directory, *directories):
         writer.directory(versions, 0o750, readable)
-    writer.directory(own_folder, 0o755)
+    if asterisk:
+        writer.directory(own_folder, 0o755)
     writer.file(settings.source, text, 0o640, readable)
     name, schema = schema_text(Kind.CONFIG)
     writer.file(config_directory / name, schema, 0o644)
@@ -209,8 +255,11 @@ def _write(writer: _Writer, settings: Settings, text: str, own_folder: Path, use
         secret = _secret(secret_file, manager_file)
         writer.file(secret_file, secret + "\n", 0o600, writer.user)
         writer.file(manager_file, manager_user(settings, secret), 0o640, readable)
-    for name, content in dialplan.items():
-        writer.file(own_folder / name, content, 0o644)
+    if asterisk:
+        for name, content in dialplan.items():
+            writer.file(own_folder / name, content, 0o644)
+    else:
+        init_freeswitch.write(writer, settings, etc, readable)
     command = [*program(), "--config", str(settings.source), "serve"]
     writer.file(config_directory / UNIT_FILE, unit(settings, user, command), 0o644)
     writer.log(settings)
@@ -232,14 +281,23 @@ def _secret(secret_file: Path, manager_file: Path) -> str:
     return found
 
 
-def _next_steps(settings: Settings, etc: Path) -> list[dict[str, Any]]:
+def _next_steps(settings: Settings, etc: Path, user: str) -> list[dict[str, Any]]:
+    source = settings.source
+    known = source in (DEFAULT_CONFIG, LOCAL_CONFIG.absolute())
+    program = "ivr-consent" if known else f"ivr-consent --config {source}"
+    if settings.switch == "freeswitch":
+        from ivr_consent.cli import init_freeswitch
+
+        return init_freeswitch.next_steps(settings, etc, program, source.parent / UNIT_FILE, user, NOTICE_LASTS)
+    return _asterisk_steps(settings, etc, program)
+
+
+def _asterisk_steps(settings: Settings, etc: Path, program: str) -> list[dict[str, Any]]:
     from ivr_consent.pbx.asterisk.dialplan import FEATURES_FILE, INCLUDE_FILE, LINES_CONTEXT, LINES_FILE
     from ivr_consent.pbx.asterisk.variables import CONTEXT, RESULT
 
     source = settings.source
     line = next(iter(settings.lines))
-    known = source in (DEFAULT_CONFIG, LOCAL_CONFIG.absolute())
-    program = "ivr-consent" if known else f"ivr-consent --config {source}"
     steps: list[dict[str, Any]] = [
         {
             "do": f"Add to {etc / 'extensions.conf'}:",

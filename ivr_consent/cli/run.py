@@ -1,8 +1,8 @@
 """``ivr-consent run``: the whole main job on this machine, with a call that a person plays in the terminal.
 
-The service is the real one (FastAGI, SQLite log, recordings); the switch is either a fake Asterisk over the real wire,
-or a real one fetched from Debian's packages, called by a SIP phone. Without a terminal a scripted caller listens to the
-notice and presses a key.
+The service is the real one (its server, SQLite log, recordings). The switch is a fake Asterisk over the real wire, a
+real one fetched from Debian's packages and called by a SIP phone, or the FreeSWITCH of this machine, which calls
+itself. Without a terminal a scripted caller listens to the notice and presses a key.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from ivr_consent.cli.terminal import Exit, Json, print_json, safe
 from ivr_consent.core.errors import ConfigurationError, ConsentError, Problem
 
 if TYPE_CHECKING:
+    from ivr_consent.cli.run_freeswitch import Live as FreeSwitchLive
     from ivr_consent.config import Settings
     from ivr_consent.core.steps import Result, Step
     from ivr_consent.service import Service
@@ -103,6 +104,7 @@ class Pbx(StrEnum):
 
     SIMULATED = "simulated"
     ASTERISK = "asterisk"
+    FREESWITCH = "freeswitch"
 
 
 class Caller(Protocol):
@@ -119,7 +121,11 @@ class Caller(Protocol):
 
 def run(
     pbx: Annotated[
-        Pbx, typer.Option(help="A simulated switch, or a real Asterisk (fetched once, about 80 MB, into a folder).")
+        Pbx,
+        typer.Option(
+            help="A simulated switch, or a real Asterisk (fetched once, about 80 MB, into a folder), or the FreeSWITCH "
+            "that is on the search path."
+        ),
     ] = Pbx.SIMULATED,
     home: Annotated[
         Path, typer.Option(metavar="DIR", help="Where configuration, audio, log and recordings are kept.")
@@ -141,6 +147,10 @@ def run(
     presses = None if not scripted else ("1" if keys is None else keys).split(",")
     if presses is not None and any(press not in "0123456789*#-" or len(press) != 1 for press in presses):
         raise typer.BadParameter('give keys separated by commas, for example "3,1"; "-" is silence')
+    if pbx is Pbx.FREESWITCH:
+        from ivr_consent.cli import run_freeswitch
+
+        run_freeswitch.need()
     show = _Screen(sys.stderr if json else sys.stdout)
     settings = _settings(home, line, show)
     _build(settings, show)
@@ -215,7 +225,7 @@ async def _play(settings: Settings, pbx: Pbx, line: str, presses: list[str] | No
 
     stage = _Stage(settings, line, presses, show)
     async with contextlib.AsyncExitStack() as stack:
-        switch = _Live(stage) if pbx is Pbx.ASTERISK else _Simulated(stage)
+        switch = _switch(pbx, stage)
         settings = await switch.prepare(stack)
         before = _newest(settings)
         service = Service(settings, observe=stage.observe)
@@ -234,6 +244,20 @@ async def _play(settings: Settings, pbx: Pbx, line: str, presses: list[str] | No
         stage.over()
         record = await _record(settings, before, granted=result == "granted")
     return _document(settings, pbx, line, result, record)
+
+
+def _switch(pbx: Pbx, stage: _Stage) -> _Simulated | _Live | FreeSwitchLive:
+    if pbx is Pbx.FREESWITCH:
+        from ivr_consent.cli import run_freeswitch
+
+        return run_freeswitch.Live(stage, _outcome, CALL_S)
+    return _Live(stage) if pbx is Pbx.ASTERISK else _Simulated(stage)
+
+
+def _outcome(settings: Settings) -> str:
+    """What came of the newest call, as the log has it."""
+    decided = _newest(settings)
+    return "failed" if decided is None else str(decided.decision.outcome)
 
 
 class _Stage:
@@ -448,8 +472,7 @@ class _Live:
                 task.cancel()
             await asyncio.gather(through, gone, return_exceptions=True)
             await caller.close()
-        decided = _newest(stage.settings)
-        return "failed" if decided is None else str(decided.decision.outcome)
+        return _outcome(stage.settings)
 
 
 class _PhoneCaller:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from ivr_consent import config_schema
+from ivr_consent.cli.switch_words import WORDS
 from ivr_consent.config import FACTS, Settings
 from ivr_consent.pbx.asterisk.rights import needed
 
@@ -42,21 +43,22 @@ class Choices:
     languages: tuple[str, ...]
     facts: Mapping[str, str]
     port: int
-    manager_port: int
+    link_port: int
+    switch: str = "asterisk"
 
 
 def configuration(choices: Choices) -> str:
     """The configuration file, with a comment for every key."""
-    state = choices.state
+    state, words, line = choices.state, WORDS[choices.switch], choices.line
     return f"""\
 #:schema ./{config_schema.FILE}
 # ivr-consent: a call is recorded only after its caller has said yes by a key.
-# After every change: ivr-consent check, then ivr-consent reload (for [server], [manager], [log], [recordings] and
-# [guard]: systemctl restart ivr-consent). Relative paths start from this file's directory.
+# After every change: ivr-consent check, then ivr-consent reload (for {words.restart}: systemctl restart ivr-consent). \
+Relative paths start from this file's directory.
 
+{words.head}\
 [server]
-# Where Asterisk reaches ivr-consent (FastAGI). Whoever answers on this port can run commands on the switch: keep it on
-# loopback, and let nobody else log in to this machine. After a change of it: ivr-consent dialplan --write DIR
+{words.listens}\
 listen = "127.0.0.1"
 port = {choices.port}
 # Where a draft of a notice is tried on your own telephone; at all other times nothing listens there.
@@ -68,15 +70,7 @@ max_calls = 1000
 # How long calls under way may go on when the service is stopped.
 drain_seconds = 600
 
-[manager]
-# The manager connection (AMI) tells when a key press began, and it is what the guard sees and acts by. Without this
-# table a guard time stands in for the first, and nothing for the second.
-host = "127.0.0.1"
-port = {choices.manager_port}
-username = "ivr-consent"
-secret_file = "manager.secret"
-tls = false
-
+{words.link.format(port=choices.link_port)}
 [log]
 # Every decision, with its evidence.
 path = {_toml(state / "decisions.db")}
@@ -112,16 +106,11 @@ pseudonym_key_file = "pseudonym.key"
 # ca_file = "tsa-ca.pem"
 
 [recordings]
-# A directory of our own. Asterisk writes into it: run ivr-consent as Asterisk's user.
+# A directory of our own. {words.name} writes into it: run ivr-consent as {words.name}'s user.
 directory = {_toml(state / "recordings")}
 
 [features]
-# Codes that are pressed in the middle of a call. withdraw: caller or agent withdraws consent; the recording is stopped
-# and erased. consent: a caller who is not recorded is asked after all. After a change: ivr-consent dialplan --write DIR
-# and asterisk -rx 'module reload features', then a new version of the notices.
-withdraw = "*9"
-consent = "*8"
-
+{words.features}
 [guard]
 # Nothing records on the switch but what a caller consented to. "enforce" stops it, "watch" tells of it alone, "off".
 mode = "enforce"
@@ -131,8 +120,7 @@ mode = "enforce"
 # What is done with the file of a recording that was stopped: "quarantine", "destroy" or "leave".
 files = "quarantine"
 quarantine = {_toml(state / "quarantine")}
-# Where Asterisk writes recordings; no file elsewhere is touched.
-spool = ["/var/spool/asterisk"]
+{words.spool_comment}{words.spool}\
 # A program that is told of each incident, as JSON on its standard input.
 # command = ["/usr/local/bin/alarm", "--recording"]
 # How often all channels are asked, beside what the switch tells of itself.
@@ -167,8 +155,8 @@ signing_key_file = "notices.key"
 # authority = "Datatilsynet"
 [facts.default]
 {_facts(choices.facts)}
-# A line: a number that callers dial. In the dialplan: Gosub(ivr-consent,s,1({choices.line}))
-[lines.{choices.line}]
+{words.line.format(line=line)}\
+[lines.{line}]
 # Which notice, and in which languages; the first one is spoken first.
 notice = "recording"
 languages = [{", ".join(_toml(language) for language in choices.languages)}]
@@ -183,22 +171,16 @@ retention_days = 30
 # How long callers have for their answer, and how often they are asked again.
 timeout_seconds = 8
 repeats = 2
-# Where nothing tells when a press began: keys within this time after the question do not count.
-guard_ms = 800
+{words.guard_ms}\
 # The keys of a menu that follows, if one does: the check tells when a caller's late press would choose there.
 # next_menu = ["1", "2", "3"]
-# Codecs of your callers beyond G.711, G.722 and GSM: prompts are also built in the formats that these need.
-# codecs = ["opus", "g729"]
+{words.codecs}\
 # The agents' devices: while anybody else is in the call, its recording is silent. Without it, agents are whoever the
 # call is connected to first.
-# agents = ["PJSIP/agent-*"]
-# Two destinations, "context,extension,priority", if Goto(ivr-consent-line,{choices.line},1) is to route by itself:
-# the same queue with the same priority. Without them, branch in your own dialplan.
-# recorded = "queues,{choices.line}-recorded,1"
-# unrecorded = "queues,{choices.line},1"
-
+{words.agents}\
+{words.destinations.format(line=line)}
 # The keys. Neither 0 nor #.
-[lines.{choices.line}.keys]
+[lines.{line}.keys]
 yes = "1"
 no = "2"
 repeat = "3"
@@ -249,19 +231,22 @@ def program() -> list[str]:
 
 def unit(settings: Settings, user: str, command: Sequence[str]) -> str:
     """The systemd unit."""
+    words = WORDS[settings.switch]
     log = settings.path(settings.log.path).parent
     writable = (log, settings.path(settings.recordings.directory), settings.path(settings.prompts.audio))
     own = sorted({str(path) for path in writable})
     # A file of its own, which the service writes in place: a period's key is made when the period begins.
     keys = settings.path(settings.log.pseudonym_key_file)
     own += [f"-{keys}"] if not any(keys.is_relative_to(path) for path in writable) else []
+    if settings.guard.mode == "enforce" and settings.guard.files != "leave":
+        own += [f"-{path}" for path in settings.guard.spool]  # where the guard takes files away
     hidden = any(path.startswith(("/tmp/", "/var/tmp/")) for path in own)  # noqa: S108 - what is asked is whether it is used
     return f"""\
 # ivr-consent's service. Written by `ivr-consent init`.
 [Unit]
 Description=ivr-consent, consent before a call is recorded
-# Whoever has the port first owns the switch: we do, before Asterisk starts.
-Before=asterisk.service
+# Whoever has the port first owns the switch: we do, before {words.name} starts.
+Before={words.unit}
 After=network.target{" network-online.target postgresql.service" if settings.log.url is not None else ""}
 # Calls go unrecorded while we are down: never give up, but for a wrong configuration (below).
 StartLimitIntervalSec=0
@@ -271,7 +256,7 @@ Type=notify
 NotifyAccess=main
 ExecStart={" ".join(_quoted(word) for word in command)}
 ExecReload=/bin/kill -HUP $MAINPID
-# Asterisk's own user: it writes the recordings that we finish, and reads the prompts that we build.
+# {words.name}'s own user: it writes the recordings that we finish, and reads the prompts that we build.
 User={user}
 UMask=0077
 # A server that hangs holds calls up: it is restarted within seconds.
@@ -290,7 +275,8 @@ ReadWritePaths={" ".join(_quoted(path) for path in own)}
 ProtectHome=read-only
 PrivateTmp={"no" if hidden else "yes"}
 PrivateDevices=yes
-# Whether a recorder has closed its file is seen in /proc of Asterisk, which runs as the same user: so no ProtectProc,
+# Whether a recorder has closed its file is seen in /proc of {words.name}, which runs as the same user: so \
+no ProtectProc,
 # no ProcSubset, no PrivateUsers.
 ProtectKernelTunables=yes
 ProtectKernelModules=yes

@@ -21,6 +21,7 @@ from ivr_consent.core.errors import (
     AudioError,
     ConfigurationError,
     ConsentError,
+    EventSocketError,
     LedgerError,
     ManagerError,
     NoticeError,
@@ -168,7 +169,7 @@ def exit_code(error: ConsentError) -> Exit:
         return Exit.CONFIGURATION
     if isinstance(error, LedgerError):
         return Exit.LOG
-    return Exit.SWITCH if isinstance(error, ManagerError) else Exit.PROBLEMS
+    return Exit.SWITCH if isinstance(error, ManagerError | EventSocketError) else Exit.PROBLEMS
 
 
 def tell(error: ConsentError, *, as_json: bool) -> Exit:

@@ -1,7 +1,7 @@
 """``ivr-consent call LINE --draft --phone``: a draft, heard on the administrator's own telephone.
 
-A server of its own, for one call, on a port of its own that only the dialplan's context ``ivr-consent-draft`` asks: no
-caller can come to it, and while this does not run that context hangs up. Nothing is logged and nothing is recorded.
+A server of its own, for one call, on a port of its own that only a place of its own in the dialplan asks: no caller can
+come to it, and while this does not run that place hangs up. Nothing is logged and nothing is recorded.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from ivr_consent.core.errors import ConsentError
 
 if TYPE_CHECKING:
     from ivr_consent.core.steps import Result, Step
+    from ivr_consent.pbx.serving import Server
     from ivr_consent.site import Site
 
 POLL_S: Final = 0.1
@@ -88,7 +89,6 @@ def try_on_telephone(site: Site, line: str, wait_s: float, *, quiet: bool) -> di
 
 
 async def _try(site: Site, line: str, wait_s: float, *, quiet: bool) -> dict[str, Any]:
-    from ivr_consent.pbx.asterisk.server import Server
     from ivr_consent.store.ledger import Ledger
 
     loop = asyncio.get_running_loop()
@@ -100,13 +100,14 @@ async def _try(site: Site, line: str, wait_s: float, *, quiet: bool) -> dict[str
     with tempfile.TemporaryDirectory(prefix="ivr-consent-") as aside:
         # A trial decides nothing; only a call that asks for another line is refused, into a log that is thrown away.
         ledger = Ledger(Path(aside) / "log.db", dispatch=lambda calls: _soon(loop, calls))
-        server = Server(site, ledger, allow=tuple(listen.allow), max_calls=1, observe=trial.observe)
+        server = _server(site)(site, ledger, allow=tuple(listen.allow), max_calls=1, observe=trial.observe)
         try:
             await server.start(listen.listen, listen.draft_port)
             if not quiet:
                 say(f"waiting for a call from your telephone, for {wait_s:.0f} s; Ctrl-C ends it. In your dialplan,")
                 say("in a context that only your own telephones reach:")
-                say(f"    exten => 9900,1,Gosub(ivr-consent-draft,s,1({line}))")
+                for text in _way_in(site, line):
+                    say(f"    {text}")
             called = await _until(lambda: trial.steps > 0, stop, wait_s)
             if called:
                 await _until(lambda: not server.calls, stop, CALL_S)
@@ -117,10 +118,41 @@ async def _try(site: Site, line: str, wait_s: float, *, quiet: bool) -> dict[str
         raise ConsentError("broken off before a call came")
     if not called:
         raise ConsentError(
-            f"no call came within {wait_s:.0f} s; see that your telephone reaches the context ivr-consent-draft, "
+            f"no call came within {wait_s:.0f} s; see that your telephone reaches {_place(site, line)}, "
             f"and that it asks port {listen.draft_port}: ivr-consent dialplan"
         )
     return {"outcome": trial.outcome, "reason": trial.reason, "heard": trial.heard}
+
+
+def _server(site: Site) -> type[Server]:
+    """The server of the configuration's kind of switch."""
+    if site.settings.switch == "freeswitch":
+        from ivr_consent.pbx.freeswitch.server import Server as FreeSwitchServer
+
+        return FreeSwitchServer
+    from ivr_consent.pbx.asterisk.server import Server as AsteriskServer
+
+    return AsteriskServer
+
+
+def _way_in(site: Site, line: str) -> list[str]:
+    """What the administrator writes into the dialplan, once."""
+    if site.settings.switch == "asterisk":
+        return [f"exten => 9900,1,Gosub(ivr-consent-draft,s,1({line}))"]
+    return [
+        f'<extension name="{line}, a draft"><condition field="destination_number" expression="^9900$">',
+        f'  <action application="transfer" data="{_place(site, line)}"/>',
+        "</condition></extension>",
+    ]
+
+
+def _place(site: Site, line: str) -> str:
+    """Where in our dialplan a draft is heard."""
+    if site.settings.switch == "asterisk":
+        return "the context ivr-consent-draft"
+    from ivr_consent.pbx.freeswitch import variables
+
+    return f"{variables.extension(line, variables.DRAFT)} XML {variables.CONTEXT}"
 
 
 def _soon(loop: asyncio.AbstractEventLoop, callbacks: list[Any]) -> None:

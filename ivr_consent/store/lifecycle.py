@@ -60,10 +60,11 @@ class Stop:
     milliseconds: int
 
 
-def finish_ended(ledger: Ledger, directory: Path, recording_id: str) -> bool:
+def finish_ended(ledger: Ledger, directory: Path, recording_id: str, *, empty: bool = False) -> bool:
     """The switch says that a recorded call hung up: finish its file. False when it is left to the sweep.
 
-    The word of whoever called is worth only this: the log must know the call, granted and not closed.
+    The word of whoever called is worth only this: the log must know the call, granted and not closed. ``empty``: the
+    switch wrote nothing, since caller and agent never talked, and so removed the file itself.
     """
     with ledger.reader() as reader:
         record = reader.call(recording_id)
@@ -73,7 +74,7 @@ def finish_ended(ledger: Ledger, directory: Path, recording_id: str) -> bool:
     if recordings.wait_released(directory, recording_id, SETTLE_S) is False:
         log.warning("recording_still_open", call_id=recording_id)
         return False
-    _close(ledger, directory, record)
+    _close(ledger, directory, record, empty=empty)
     return True
 
 
@@ -263,7 +264,7 @@ def _locked(directory: Path) -> Iterator[None]:
         os.close(lock)
 
 
-def _close(ledger: Ledger, directory: Path, record: CallRecord) -> None:
+def _close(ledger: Ledger, directory: Path, record: CallRecord, *, empty: bool = False) -> None:
     """Finish and log; where it was withdrawn in the call, erase and log that."""
     with _locked(directory):
         with ledger.reader() as reader:
@@ -272,21 +273,22 @@ def _close(ledger: Ledger, directory: Path, record: CallRecord) -> None:
             return
         by = withdrawals.mark(directory, now.call_id)
         if by is None:
-            _close_locked(ledger, directory, now)
+            _close_locked(ledger, directory, now, empty=empty)
         else:
             _withdraw_locked(ledger, directory, now, by, None)
 
 
-def _close_locked(ledger: Ledger, directory: Path, record: CallRecord) -> None:
+def _close_locked(ledger: Ledger, directory: Path, record: CallRecord, *, empty: bool = False) -> None:
     call_id, line = record.call_id, record.line
     kinds = {event.kind for event in record.later}
-    if not recordings.files(directory, call_id):
+    there = bool(recordings.files(directory, call_id))
+    if not there and not empty:
         started = "recording_confirmed" in kinds
         reason = "file_gone" if started else "recorder_never_started"
         ledger.note_now(call_id, line, "recording_missing", {"reason": reason, "route": "unrecorded"})
         log.warning("recording_missing", call_id=call_id, reason=reason)
         return
-    finished = recordings.finish(directory, call_id)
+    finished = recordings.finish(directory, call_id) if there else recordings.Finished(None, 0, 0, None)
     if "routed" not in kinds and finished.milliseconds == 0:
         # We died between the grant and telling the dialplan: the caller went on unrecorded, and nothing was heard.
         recordings.discard(directory, call_id)

@@ -191,6 +191,7 @@ def test_the_service_is_watched_and_may_write_its_state_alone(place: Place) -> N
         str(state / "audio"),
         str(state / "recordings"),
         f"-{place.etc / 'pseudonym.key'}",
+        "-/var/spool/asterisk",
     ]
     (start,) = [line for line in lines if line.startswith("ExecStart=")]
     assert start.endswith(f"--config {place.config} serve")

@@ -8,10 +8,11 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
+from ivr_consent.site import shipped
 from ivr_consent.testing.scenario import load_directory
 from tests.live.support import Site, line_names, site
 
-SCENARIOS = Path(__file__).parent.parent / "scenarios"
+SCENARIOS = shipped("scenarios")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from ivr_consent.pbx.asterisk.audit import conf, sections
 from ivr_consent.pbx.asterisk.audit.dialplan import Dialplan
-from ivr_consent.pbx.asterisk.audit.library import Library
+from ivr_consent.pbx.audit.library import Library
 from ivr_consent.testing.rig import Instance, RigUnavailable, Version, skip_or_fail
 from tests.audits import fixture
 

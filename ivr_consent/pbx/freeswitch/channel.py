@@ -180,6 +180,8 @@ class Channel:
         self._now = 0.0
         self._call_rate = self._rate = RATES[0]
         """Hz: of the call, in whose samples the switch tells how far it played; and of the sounds that it is given."""
+        self._terminators = ""
+        """The keys that end a playback, as the channel was told last."""
         self._keys: list[_Key] = []
         """Keys that were released since something was last asked for."""
         self._stop: Event | None = None
@@ -428,11 +430,15 @@ class Channel:
         return samples + (0 if self._call_rate == self._rate else wanted // 8192 + 2) >= wanted
 
     def _playback(self, path: str, keys: str, seconds: float) -> Generator[Request, Response, _Done | None]:
-        """Play a file; ``keys`` end it. What the last one left is cleared: it would stand after a missing file."""
-        cleared = ("playback_ms", "playback_last_offset_pos", "playback_terminator_used")
-        told = yield from self._set({"playback_terminators": keys, **dict.fromkeys(cleared, "")})
-        if told is None:
-            return None
+        """Play a file; ``keys`` end it.
+
+        How far it came is taken from the event of its own end, which is not there for a file that is missing: the
+        variables that the last one left behind would still stand. The key that ended it is cleared by the switch.
+        """
+        if keys != self._terminators:
+            if (yield from self._set({"playback_terminators": keys})) is None:
+                return None
+            self._terminators = keys
         self._stop = None
         done = yield from self._execute("playback", path, seconds=seconds * 1.25 + WAITING_MARGIN_S)
         if isinstance(self._end, Gone) and self._stop is None:

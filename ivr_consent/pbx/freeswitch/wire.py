@@ -17,6 +17,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import lru_cache
 from types import MappingProxyType
 from typing import Final
 from urllib.parse import unquote_to_bytes
@@ -34,6 +35,9 @@ MAX_BODY: Final = 1024 * 1024
 
 MAX_COMMAND: Final = 4096
 """Bytes of a command. Ours have some hundred."""
+
+SHORT: Final = 100
+"""Bytes of a block of headers that is worth keeping."""
 
 UUID: Final = re.compile(r"[0-9A-Za-z][0-9A-Za-z_.-]{0,99}")
 """A channel's id: FreeSWITCH makes UUIDs, and takes others (``origination_uuid``), which a site chooses."""
@@ -148,7 +152,7 @@ class Wire:
         self._buffer = bytearray()
         self._max_body = max_body
         self._scanned = 0
-        self._headers: dict[str, str] | None = None
+        self._headers: Mapping[str, str] | None = None
         self._length = 0
         self._dead: RemoteProtocolError | None = None
 
@@ -188,7 +192,8 @@ class Wire:
             del self._buffer[: end + 2]
             self._scanned = 0
             if block.strip(b"\n"):
-                self._headers, self._length = _headers(block, self._max_body)
+                parsed = _short_headers if len(block) < SHORT else _headers
+                self._headers, self._length = parsed(block, self._max_body)
         if len(self._buffer) < self._length:
             return None
         body = bytes(self._buffer[: self._length])
@@ -197,7 +202,7 @@ class Wire:
         return _message(headers, body)
 
 
-def _headers(block: bytes, max_body: int) -> tuple[dict[str, str], int]:
+def _headers(block: bytes, max_body: int) -> tuple[Mapping[str, str], int]:
     """The headers of a block, decoded, and the length of the body."""
     found: dict[str, str] = {}
     length = 0
@@ -223,7 +228,11 @@ def _headers(block: bytes, max_body: int) -> tuple[dict[str, str], int]:
         # Twice the same is how some events are; of a variable with several values the first one counts.
         if found.setdefault(name, text) != text and not name.startswith("variable_"):
             raise RemoteProtocolError(Reason.TWICE)
-    return found, length
+    return MappingProxyType(found), length
+
+
+_short_headers = lru_cache(maxsize=1024)(_headers)
+"""Nearly every block is one of few: ``+OK``, and events with a length."""
 
 
 def _decoded(name: str, value: bytes) -> str:
@@ -236,11 +245,11 @@ def _decoded(name: str, value: bytes) -> str:
     return text
 
 
-def _message(headers: dict[str, str], body: bytes) -> Message:
+def _message(headers: Mapping[str, str], body: bytes) -> Message:
     kind = headers.get("Content-Type")
     match kind:
         case "command/reply":
-            return Reply(headers.get("Reply-Text", "").rstrip("\n"), MappingProxyType(headers))
+            return Reply(headers.get("Reply-Text", "").rstrip("\n"), headers)
         case "api/response":
             return ApiResponse(body.decode(errors="replace"))
         case "text/event-json":
@@ -260,7 +269,7 @@ def _message(headers: dict[str, str], body: bytes) -> Message:
             raise RemoteProtocolError(Reason.BAD_EVENT)
 
 
-def _json_fields(body: bytes) -> dict[str, str]:
+def _json_fields(body: bytes) -> Mapping[str, str]:
     """The fields of an event in JSON. It may hold bytes that are no UTF-8, in what a caller wrote, and lists."""
     try:
         fields = json.loads(body.decode(errors="replace"))
@@ -268,20 +277,21 @@ def _json_fields(body: bytes) -> dict[str, str]:
         raise RemoteProtocolError(Reason.BAD_EVENT) from None
     if not isinstance(fields, dict):
         raise RemoteProtocolError(Reason.BAD_EVENT)
-    headers: dict[str, str] = {}
+    if set(map(type, fields.values())) == {str}:  # nearly always, and a hundred and fifty of them
+        return MappingProxyType(fields)
     for name, value in fields.items():
         first = value[0] if isinstance(value, list) and value else value
         if not isinstance(first, str):
             raise RemoteProtocolError(Reason.BAD_EVENT)
-        headers[name] = first
-    return headers
+        fields[name] = first
+    return MappingProxyType(fields)
 
 
-def _event(fields: dict[str, str]) -> Event:
+def _event(fields: Mapping[str, str]) -> Event:
     name = fields.get("Event-Name", "")
     if not _WORD.fullmatch(name):
         raise RemoteProtocolError(Reason.BAD_EVENT)
-    return Event(name, MappingProxyType(fields))
+    return Event(name, fields)
 
 
 # --- commands --------------------------------------------------------------------------------------------------------

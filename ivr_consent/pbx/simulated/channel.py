@@ -14,6 +14,7 @@ Nothing sleeps: a call of a minute takes less than a millisecond.
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Generator
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Final, Protocol
@@ -114,7 +115,8 @@ class SimulatedCall:
     ``destination`` is where the dialplan goes on: unrecorded unless it was told otherwise. ``running`` and ``files``
     are the recorders and files there are when it does. ``undone`` are actions and injections whose place the call
     never came to. ``events`` is the call as short words, in order: ``play ID``, ``window PURPOSE``, ``press KEY``,
-    ``hang up``, ``decide OUTCOME``, ``record``, ``stop``, ``note KIND``, ``route DESTINATION``.
+    ``hang up``, ``decide OUTCOME``, ``record``, ``stop``, ``note KIND``, ``route DESTINATION``; ``events_at_ms`` is when
+    each came.
     """
 
     ending: Ending
@@ -126,6 +128,7 @@ class SimulatedCall:
     elapsed_ms: int
     undone: tuple[Action | Injection, ...]
     events: tuple[str, ...]
+    events_at_ms: tuple[int, ...] = ()
 
     @property
     def decisions(self) -> tuple[Decision, ...]:
@@ -150,7 +153,7 @@ class SimulatedChannel:
     """One call's channel, its recorder and its caller."""
 
     def __init__(
-        self, plan: Plan | None, caller: Caller, ledger: DecisionLog, injections: tuple[Injection, ...] = ()
+        self, plan: Plan | None, caller: Caller, ledger: DecisionLog | None, injections: tuple[Injection, ...] = ()
     ) -> None:
         self.now = 0
         self.commands: list[RecorderCommand] = []
@@ -174,20 +177,32 @@ class SimulatedChannel:
     @property
     def events(self) -> tuple[str, ...]:
         """What has happened so far, as words."""
+        return tuple(text for _, text in self.timed_events)
+
+    @property
+    def timed_events(self) -> tuple[tuple[int, str], ...]:
+        """The same, each behind its time."""
         end = self.now if self._hang_up_at is None else min(self.now, self._hang_up_at)
         # Stable: what begins with a step stands after it. What the caller had still in mind did not happen.
-        return tuple(text for at, text in sorted(self._events, key=lambda event: event[0]) if at <= end or at == 0)
+        return tuple(event for event in sorted(self._events, key=lambda event: event[0]) if event[0] <= max(end, 0))
 
     def perform(self, step: Step) -> Result:
         """Do one step; the virtual clock moves on to its end."""
+        result = self.begin(step)
+        if result is not None:
+            return result
+        assert self._ledger is not None
+        assert isinstance(step, Decide | Note)
+        return _written(self._ledger, step)
+
+    def begin(self, step: Step) -> Result | None:
+        """As :meth:`perform`; ``None`` of what the log is to write, which is left to who asks."""
         fault = self._enter(step)
         match step:
             case Decide():
-                return self._decide(step, fault)
+                return self._refused(step) if fault is Fault.LOG_REFUSED else None
             case Note():
-                if fault is Fault.LOG_REFUSED:
-                    return Logged(durable=False)
-                return self._ledger.note_now(step.call.call_id, step.call.line, step.kind, step.details)
+                return Logged(durable=False) if fault is Fault.LOG_REFUSED else None
             case _:
                 if fault is Fault.CONNECTION_LOST:
                     self._lost = True
@@ -202,20 +217,25 @@ class SimulatedChannel:
     def _enter(self, step: Step) -> Fault | None:
         """Count the step, start what the caller does in it, and tell what is to fail."""
         duration, word = 0, ""
-        here: list[tuple[str, str | None]]
+        here: tuple[tuple[str, str | None], ...]
         match step:
             case Play():
                 duration, word = step.prompt.duration_ms, f"play {step.prompt.id}"
                 self._question = self._purposes.get(step.prompt.id, self._question)
-                here = [("during", step.prompt.id)]
+                here = (("during", step.prompt.id),)
             case Ask():
                 duration, word = step.timeout_ms, f"window {self._question}"
-                here = [("window", None), ("window", self._question)]
+                here = (("window", None), ("window", self._question))
             case _:
                 kind, word = _kind_of(step)
-                here = [("step", kind.value)]
-        self._times.update(here)
+                here = (("step", kind.value),)
         self._events.append((self.now, word))
+        return self._reach(step, here, duration) if self.undone else None
+
+    def _reach(self, step: Step, here: tuple[tuple[str, str | None], ...], duration: int) -> Fault | None:
+        """What is to be done or to fail at a place that the call has come to."""
+        for one in here:
+            self._times[one] += 1
         fault: Fault | None = None
         for item in list(self.undone):
             key, nth, at_ms = _where(item.place)
@@ -248,9 +268,8 @@ class SimulatedChannel:
 
     # --- the log ---------------------------------------------------------------------------------
 
-    def _decide(self, step: Decide, fault: Fault | None) -> Result:
-        if fault is not Fault.LOG_REFUSED:
-            return self._ledger.decide_now(step.decision)
+    @staticmethod
+    def _refused(step: Decide) -> Result:
         if step.decision.outcome is Outcome.GRANTED:
             return Failed("log_not_written")
         return Logged(durable=False)
@@ -367,7 +386,32 @@ def run_call(
     reference: Reference | None = None,
 ) -> SimulatedCall:
     """One whole call. A text instead of a plan is the reason why the line cannot be asked on."""
-    channel = SimulatedChannel(None if isinstance(plan, str) else plan, caller, ledger, injections)
+    writing = play_call(plan, call, caller, injections, reference)
+    try:
+        step = next(writing)
+        while True:
+            step = writing.send(_written(ledger, step))
+    except StopIteration as end:
+        done = end.value
+        assert isinstance(done, SimulatedCall)
+        return done
+
+
+def _written(ledger: DecisionLog, step: Decide | Note) -> Granted | Logged | Failed:
+    if isinstance(step, Decide):
+        return ledger.decide_now(step.decision)
+    return ledger.note_now(step.call.call_id, step.call.line, step.kind, step.details)
+
+
+def play_call(
+    plan: Plan | str,
+    call: CallContext,
+    caller: Caller,
+    injections: tuple[Injection, ...] = (),
+    reference: Reference | None = None,
+) -> Generator[Decide | Note, Granted | Logged | Failed, SimulatedCall]:
+    """One whole call that asks for what the log is to write: so many calls can share its commits."""
+    channel = SimulatedChannel(None if isinstance(plan, str) else plan, caller, None, injections)
     flow = refusal_flow(call, plan) if isinstance(plan, str) else consent_flow(plan, call, reference)
     journal: list[Entry] = []
     result: Result | None = None
@@ -375,6 +419,7 @@ def run_call(
         try:
             step = next(flow) if result is None else flow.send(result)
         except StopIteration as end:
+            timed = channel.timed_events
             return SimulatedCall(
                 end.value,
                 tuple(journal),
@@ -384,10 +429,14 @@ def run_call(
                 channel.destination,
                 channel.now,
                 tuple(channel.undone),
-                channel.events,
+                tuple(text for _, text in timed),
+                tuple(at for at, _ in timed),
             )
         began = channel.now
-        result = channel.perform(step)
+        result = channel.begin(step)
+        if result is None:
+            assert isinstance(step, Decide | Note)
+            result = yield step
         journal.append(Entry(began, channel.now, step, result))
     raise RuntimeError(f"the flow did not end within {MAX_STEPS} steps")
 

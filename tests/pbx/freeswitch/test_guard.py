@@ -45,7 +45,7 @@ class Told:
     incidents: list[Incident] = field(default_factory=list)
     exemptions: list[Exempted] = field(default_factory=list)
     scopes: list[tuple[str, str, str, bool]] = field(default_factory=list)
-    finished: list[str] = field(default_factory=list)
+    finished: list[tuple[str, bool]] = field(default_factory=list)
     withdrawn: list[tuple[str, str]] = field(default_factory=list)
 
     def incident(self, incident: Incident) -> None:
@@ -128,7 +128,7 @@ async def watched(
             standings_of(ledger),
             told,
             open_for(ours),
-            finished=told.finished.append,
+            finished=lambda call_id, empty: told.finished.append((call_id, empty)),
             withdrawn=lambda call_id, by: told.withdrawn.append((call_id, by)),
         )
         site = Site(folder, switch, guard, link, ledger)
@@ -410,13 +410,17 @@ async def test_a_recording_that_cannot_be_paused_is_ended(tmp_path: Path, monkey
 # --- ends -------------------------------------------------------------------------------------------------------------
 
 
-async def test_the_end_of_a_recording_is_told_on(tmp_path: Path) -> None:
+@pytest.mark.parametrize("talked", [True, False])
+async def test_the_end_of_a_recording_is_told_on(tmp_path: Path, talked: bool) -> None:
+    """Where nobody talked, FreeSWITCH removes the file by itself: nothing is missing then."""
     async with watched(tmp_path) as site:
         call = await site.call()
         await site.granted(call)
         await until(lambda: bool(site.guard.scope.all()))
+        if talked:
+            await call.talk(0.2)
         call.caller_hangs_up()
-        await until(lambda: site.told.finished == [ID])
+        await until(lambda: site.told.finished == [(ID, not talked)])
 
 
 @pytest.mark.parametrize(

@@ -7,10 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from ivr_consent.site import shipped
 from ivr_consent.store.ledger import Ledger
 from ivr_consent.testing.scenario import Scenario, check, load_directory
 
-SCENARIOS = load_directory(Path(__file__).parents[2] / "scenarios")
+SCENARIOS = load_directory(shipped("scenarios"))
 
 
 @pytest.fixture

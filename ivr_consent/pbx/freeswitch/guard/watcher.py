@@ -62,6 +62,9 @@ HEARTBEAT_S: Final = 1.0
 REMEMBERED: Final = 4096
 """Recordings of which it is remembered that they were told of, or that they began."""
 
+EMPTY: Final = "empty-file"
+"""Why a recording ended, where the two never talked: FreeSWITCH has then removed its file."""
+
 BLIND: Final = {
     "event_socket_down": "the event socket is not connected",
     "switch_not_asked_yet": "the switch was not asked yet what records",
@@ -100,8 +103,8 @@ class _Turn:
 class Guard:
     """Watches one switch through its event socket, until :meth:`stop`.
 
-    ``finished`` is told of a lawful recording that has ended, ``withdrawn`` of a withdrawal in a call: its id, and who
-    pressed. Both by events, so as hints: whoever is told looks it up.
+    ``finished`` is told of a lawful recording that has ended, and whether its file is gone, being empty; ``withdrawn``
+    of a withdrawal in a call: its id, and who pressed. Both by events, so as hints: whoever is told looks it up.
     """
 
     def __init__(
@@ -112,7 +115,7 @@ class Guard:
         reports: Reports,
         open_for: OpenFor,
         *,
-        finished: Callable[[str], None] = lambda _: None,
+        finished: Callable[[str, bool], None] = lambda _, __: None,
         withdrawn: Callable[[str, str], None] = lambda _, __: None,
     ) -> None:
         self.policy = policy
@@ -175,7 +178,7 @@ class Guard:
             case "MEDIA_BUG_START" if known and event.get("Media-Bug-Function") == RECORDER:
                 self._take((Kind.RECORDER, uuid))
             case "RECORD_STOP":
-                self._ended(uuid, event.get("Record-File-Path"))
+                self._ended(uuid, event.get("Record-File-Path"), event.get("Record-Completion-Cause") == EMPTY)
             case "CUSTOM":
                 self._hear_custom(event)
             case _ if event.name in SCOPE_EVENTS:
@@ -202,12 +205,12 @@ class Guard:
             self._writing.popitem(last=False)
         self._take((Kind.RECORDER, uuid))
 
-    def _ended(self, uuid: str, path: str) -> None:
+    def _ended(self, uuid: str, path: str, empty: bool) -> None:
         if self._writing.get(uuid) == path:
             del self._writing[uuid]
         call_id = id_of(path, self.policy.recordings) if path else None
         if call_id is not None:
-            self._finished(call_id)
+            self._finished(call_id, empty)
 
     async def _stands(self, call_id: str, uuid: str) -> bool:
         return bool(_CALL_ID.fullmatch(call_id)) and await self._standings(call_id, uuid) is Standing.OPEN
