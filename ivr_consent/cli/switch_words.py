@@ -128,8 +128,8 @@ withdraw = "*9"
     destinations="""\
 # Where the call goes on, as FreeSWITCH's transfer takes it: the same queue with the same priority. Both are extensions
 # of your own dialplan.
-recorded = "{line}_recorded XML default"
-unrecorded = "{line}_unrecorded XML default"
+recorded = "{line}_recorded XML queues"
+unrecorded = "{line}_unrecorded XML queues"
 """,
 )
 

@@ -21,7 +21,7 @@ CONFIGURATION = """\
 </configuration>
 """
 SITE = """\
-<context name="default">
+<context name="queues">
       <extension name="queues">
           <condition field="destination_number" expression="^(support_recorded|support_unrecorded)$">
               <action application="answer"></action>
@@ -101,7 +101,7 @@ def answers(place: FreeSwitchPlace) -> EventSocketAnswers:
             "acl 192.0.2.1 wide": "true",
             "fsctl api_expansion": "+OK api_expansion is off \n",
             "xml_locate dialplan context name ivr-consent": running(render(config.load(place.config))),
-            "xml_locate dialplan context name default": SITE,
+            "xml_locate dialplan context name queues": SITE,
             "global_getvar recordings_dir": "/var/lib/freeswitch/recordings",
         },
         place.password.read_text().strip(),

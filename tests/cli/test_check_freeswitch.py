@@ -227,30 +227,30 @@ def test_something_else_on_the_event_sockets_port(there: FreeSwitchPlace, greeti
         (DIALPLAN, "can't find anything\n", "dialplan", "problem", "is not loaded"),
         (DIALPLAN, "<context", "dialplan", "problem", "cannot be read"),
         (DIALPLAN, "<!DOCTYPE x><context/>", "dialplan", "problem", "cannot be read"),
-        ("xml_locate dialplan context name default", "can't find anything", "destinations", "problem", "recorded"),
+        ("xml_locate dialplan context name queues", "can't find anything", "destinations", "problem", "recorded"),
         (
-            "xml_locate dialplan context name default",
-            '<context name="default"><extension name="a"><condition field="destination_number" '
+            "xml_locate dialplan context name queues",
+            '<context name="queues"><extension name="a"><condition field="destination_number" '
             'expression="^support_recorded$"></condition></extension></context>',
             "destinations",
             "problem",
-            "support_unrecorded XML default (line support)",
+            "support_unrecorded XML queues (line support)",
         ),
         (
-            "xml_locate dialplan context name default",
-            '<context name="default"><extension name="a"><condition field="${destination_number}" '
+            "xml_locate dialplan context name queues",
+            '<context name="queues"><extension name="a"><condition field="${destination_number}" '
             'expression="^(?|support)$"></condition></extension></context>',
             "destinations",
             "not checked",
             "cannot be told",
         ),
         (
-            "xml_locate dialplan context name default",
-            '<context name="default"><extension name="all" continue="true"><condition field="destination_number" '
+            "xml_locate dialplan context name queues",
+            '<context name="queues"><extension name="all" continue="true"><condition field="destination_number" '
             'expression="^(.*)$"></condition></extension></context>',
             "destinations",
             "not checked",
-            "support_recorded XML default",
+            "support_recorded XML queues",
         ),
         ("global_getvar recordings_dir", "/mnt/elsewhere", "guard spool", "warning", "/mnt/elsewhere"),
     ],

@@ -53,7 +53,7 @@ def test_writes_all_that_a_site_needs_and_the_loader_takes_it(there: FreeSwitchP
     assert (settings.switch, settings.manager, settings.event_socket) == ("freeswitch", None, config.EventSocket())
     assert (settings.server.port, settings.server.draft_port) == (8084, 8085)
     line = settings.lines["support"]
-    assert (line.recorded, line.unrecorded) == ("support_recorded XML default", "support_unrecorded XML default")
+    assert (line.recorded, line.unrecorded) == ("support_recorded XML queues", "support_unrecorded XML queues")
     assert settings.features == config.Features(withdraw="*9")
     assert settings.guard.spool == ["/var/lib/freeswitch/recordings"]
     assert settings.facts["default"].model_dump() == dict(EXAMPLE_FACTS)
@@ -142,7 +142,7 @@ def test_what_comes_next_is_said_in_freeswitchs_words(there: FreeSwitchPlace) ->
     said = run(*there.init()).stdout
     for wanted in (
         '<action application="transfer" data="support XML ivr-consent"/>',
-        "support_recorded and support_unrecorded in the context default",
+        "support_recorded and support_unrecorded in the context queues",
         "systemctl enable --now",
         f"{there.config} check",
     ):
