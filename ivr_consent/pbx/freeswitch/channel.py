@@ -85,8 +85,9 @@ RATES: Final = (8000, 16000, 32000, 48000)
 RECORDING_RATE: Final = 8000
 """Hz of a recording, as on the other switch."""
 
-SAMPLES_A_MS: Final = 8
-"""Lengths of key presses are told in samples at 8 kHz, whatever the codec (RFC 4733)."""
+KEY_RATE: Final = 8000
+"""Hz of the samples in which the length of a key press is told, unless the call's telephone events have another clock
+(RFC 4733): with Opus they have 48 kHz."""
 
 LONGEST_PRESS_S: Final = 60.0
 """A press that says it lasted longer is taken for one of this length: it began before anything was asked."""
@@ -180,6 +181,7 @@ class Channel:
         self._now = 0.0
         self._call_rate = self._rate = RATES[0]
         """Hz: of the call, in whose samples the switch tells how far it played; and of the sounds that it is given."""
+        self._key_rate = KEY_RATE
         self._terminators = ""
         """The keys that end a playback, as the channel was told last."""
         self._keys: list[_Key] = []
@@ -412,6 +414,9 @@ class Channel:
         """The rate of the sounds that fits the call: the switch then neither stretches nor cuts them."""
         self._call_rate = _number(event.get("Channel-Write-Codec-Rate")) or RATES[0]
         self._rate = max((one for one in RATES if one <= self._call_rate), default=RATES[0])
+        payload, ours = event.variable("rtp_2833_recv_payload"), event.variable("rtp_local_sdp_str")
+        clock = re.search(rf"(?m)^a=rtpmap:{re.escape(payload)} telephone-event/([0-9]{{4,6}})", ours)
+        self._key_rate = max(KEY_RATE, _number(clock[1])) if clock is not None and payload else KEY_RATE
 
     def _file(self, prompt: Prompt) -> tuple[str, int]:
         """The file of a prompt for this call, and its length in samples of its own rate."""
@@ -507,7 +512,8 @@ class Channel:
             case "DTMF":
                 key = event.get("DTMF-Digit")
                 if key in KEYS:
-                    seconds = min(_number(event.get("DTMF-Duration")) / SAMPLES_A_MS / 1000, LONGEST_PRESS_S)
+                    clock = self._key_rate if event.get("DTMF-Source") == "RTP" else KEY_RATE
+                    seconds = min(_number(event.get("DTMF-Duration")) / clock, LONGEST_PRESS_S)
                     self._keys = [*self._keys[-9:], _Key(key, at - seconds)]
 
     def _lease(self, seconds: float) -> Generator[Request, Response, None]:

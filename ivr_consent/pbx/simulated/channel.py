@@ -115,8 +115,8 @@ class SimulatedCall:
     ``destination`` is where the dialplan goes on: unrecorded unless it was told otherwise. ``running`` and ``files``
     are the recorders and files there are when it does. ``undone`` are actions and injections whose place the call
     never came to. ``events`` is the call as short words, in order: ``play ID``, ``window PURPOSE``, ``press KEY``,
-    ``hang up``, ``decide OUTCOME``, ``record``, ``stop``, ``note KIND``, ``route DESTINATION``; ``events_at_ms`` is when
-    each came.
+    ``hang up``, ``decide OUTCOME``, ``record``, ``stop``, ``note KIND``, ``route DESTINATION``; ``events_at_ms`` is
+    when each came.
     """
 
     ending: Ending

@@ -6,6 +6,7 @@ an event; everything else is asked of the channel itself.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 import xml.etree.ElementTree as ET
@@ -153,6 +154,22 @@ def id_of(path: str, recordings: Path) -> str | None:
     """The call whose recording a file is, by its name and place; ``None`` for any other file."""
     found = _ID.fullmatch(Path(path).name)
     return found[1] if found is not None and path == str(recordings / found[0]) else None
+
+
+def written_for(path: str) -> list[str]:
+    """The files that a recorder of this path writes, as they are there now. Blocking.
+
+    Without an ending the codec names one: ``record`` writes ``NAME.PCMU``, a media bug ``NAME-in.PCMU`` and
+    ``NAME-out.PCMU``.
+    """
+    named = Path(path)
+    if named.suffix or not named.is_absolute() or "\0" in path:
+        return [path]
+    begin = tuple(f"{named.name}{side}." for side in ("", "-in", "-out"))
+    with contextlib.suppress(OSError):
+        found = [str(each) for each in named.parent.iterdir() if each.name.startswith(begin)]
+        return sorted(found) or [path]
+    return [path]
 
 
 def device(name: str) -> str:

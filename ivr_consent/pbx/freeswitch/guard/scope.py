@@ -32,7 +32,7 @@ WAITING: Final = "waiting"
 log = get_logger()
 
 MayStand = Callable[[str, str], Awaitable[bool]]
-"""Whether the recording of a call (its id, its channel) has a grant that stands."""
+"""Whether the recording of a call (its id, its channel) has a grant that stands, and runs. Raises `ChannelGone`."""
 
 
 @dataclass(slots=True)
@@ -125,7 +125,10 @@ class Scope:
 
     async def _consented(self, peer: Leg) -> bool:
         """Whether the other side has consented by a call of its own, which is being recorded too."""
-        return bool(peer.call_id) and await self._may_stand(peer.call_id, peer.uuid)
+        try:
+            return bool(peer.call_id) and await self._may_stand(peer.call_id, peer.uuid)
+        except ChannelGone:
+            return False
 
     async def _mask(self, followed: Followed, reason: str) -> None:
         what = "mask" if reason else "unmask"

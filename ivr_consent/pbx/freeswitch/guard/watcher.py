@@ -12,7 +12,7 @@ import re
 import secrets
 import time
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Final
@@ -20,7 +20,7 @@ from typing import Final
 from ivr_consent.core.errors import ConsentError, EventSocketError
 from ivr_consent.logs import get_logger
 from ivr_consent.pbx.freeswitch import variables, wire
-from ivr_consent.pbx.freeswitch.guard.asking import RECORDER, ChannelGone, Leg, Switch, id_of
+from ivr_consent.pbx.freeswitch.guard.asking import RECORDER, ChannelGone, Leg, Switch, id_of, written_for
 from ivr_consent.pbx.freeswitch.guard.scope import EVENTS as SCOPE_EVENTS
 from ivr_consent.pbx.freeswitch.guard.scope import Scope
 from ivr_consent.pbx.freeswitch.link import Link
@@ -34,6 +34,7 @@ from ivr_consent.pbx.freeswitch.wire import Event
 from ivr_consent.pbx.incidents import Exempted, Incident
 from ivr_consent.pbx.policy import Exemption, OpenFor, Policy, Reports, Standings, Stops
 from ivr_consent.store.granted import Standing
+from ivr_consent.store.quarantine import Kept
 
 EVENTS: Final = (
     "RECORD_START",
@@ -64,6 +65,9 @@ REMEMBERED: Final = 4096
 
 EMPTY: Final = "empty-file"
 """Why a recording ended, where the two never talked: FreeSWITCH has then removed its file."""
+
+MAX_FILES: Final = 16
+"""Files that applications write on one channel at the same time, nested."""
 
 BLIND: Final = {
     "event_socket_down": "the event socket is not connected",
@@ -125,8 +129,9 @@ class Guard:
         self._waiting: OrderedDict[Hint, float] = OrderedDict()
         self._turns: dict[Hint, _Turn] = {}
         self._told: OrderedDict[tuple[str, str, str], None] = OrderedDict()
-        self._writing: OrderedDict[str, str] = OrderedDict()
-        """Files that applications write, by their channels, from RECORD_START to RECORD_STOP."""
+        self._writing: OrderedDict[str, list[str]] = OrderedDict()
+        """Files that applications write, by their channels, from RECORD_START to RECORD_STOP: one may run in another,
+        and beside media bugs."""
         self._more = asyncio.Event()
         self._everything = asyncio.Event()
         self._seen_all = False
@@ -174,16 +179,22 @@ class Guard:
         known = wire.UUID.fullmatch(uuid) is not None
         match event.name:
             case "RECORD_START" if known:
+                self._scope_of(event)
                 self._starting(uuid, event.get("Record-File-Path"))
             case "MEDIA_BUG_START" if known and event.get("Media-Bug-Function") == RECORDER:
                 self._take((Kind.RECORDER, uuid))
             case "RECORD_STOP":
+                self._scope_of(event)
                 self._ended(uuid, event.get("Record-File-Path"), event.get("Record-Completion-Cause") == EMPTY)
             case "CUSTOM":
                 self._hear_custom(event)
             case _ if event.name in SCOPE_EVENTS:
-                for channel in self.scope.hear(event):
-                    self._take((Kind.SCOPE, channel))
+                self._scope_of(event)
+
+    def _scope_of(self, event: Event) -> None:
+        """Who talks with whom may have changed, or whether both have consented."""
+        for channel in self.scope.hear(event):
+            self._take((Kind.SCOPE, channel))
 
     def _hear_custom(self, event: Event) -> None:
         match event.get("Event-Subclass"):
@@ -200,20 +211,35 @@ class Guard:
 
     def _starting(self, uuid: str, path: str) -> None:
         """Something records: a media bug, which the channel's list has, or an application, which none has."""
-        self._writing[uuid] = path
+        paths = self._writing.setdefault(uuid, [])
+        paths.append(path)
+        del paths[:-MAX_FILES]
+        self._writing.move_to_end(uuid)
         while len(self._writing) > REMEMBERED:
             self._writing.popitem(last=False)
         self._take((Kind.RECORDER, uuid))
 
     def _ended(self, uuid: str, path: str, empty: bool) -> None:
-        if self._writing.get(uuid) == path:
-            del self._writing[uuid]
+        paths = self._writing.get(uuid, [])
+        if path in paths:
+            paths.remove(path)  # once: two may write the same file
+        self._no_application(uuid, ())
         call_id = id_of(path, self.policy.recordings) if path else None
         if call_id is not None:
             self._finished(call_id, empty)
 
+    def _no_application(self, uuid: str, paths: Iterable[str]) -> None:
+        """These files are written by media bugs."""
+        bugs = frozenset(paths)
+        left = [path for path in self._writing.pop(uuid, ()) if path not in bugs]
+        if left:
+            self._writing[uuid] = left
+
     async def _stands(self, call_id: str, uuid: str) -> bool:
-        return bool(_CALL_ID.fullmatch(call_id)) and await self._standings(call_id, uuid) is Standing.OPEN
+        if not _CALL_ID.fullmatch(call_id) or await self._standings(call_id, uuid) is not Standing.OPEN:
+            return False
+        # The log is told of a withdrawal a moment after the recorder was stopped.
+        return str(self.policy.recordings / f"{call_id}.raw") in await self._switch.recorders(uuid)
 
     def _take(self, hint: Hint) -> None:
         if hint in self._waiting:
@@ -280,13 +306,10 @@ class Guard:
         if not lawful:
             self.scope.forget(uuid)
         unlawful = [path for path in running if path not in lawful]
-        if unlawful and self._writing.get(uuid) in running:
-            del self._writing[uuid]
+        self._no_application(uuid, running)  # media bugs: the channel's list tells of them from here on
+        if found == "event" and uuid in self._writing:
+            self._take((Kind.APPLICATION, uuid))
         if not unlawful:
-            if self._writing.get(uuid) in running:
-                del self._writing[uuid]  # a media bug: the channel's list tells of it from here on
-            elif found == "event":
-                await self._application(uuid, since, found)
             return
         leg = await self._leg(uuid) if self.policy.exemptions else None
         exemption = None if leg is None else self._exemption(leg, "record_session")
@@ -299,6 +322,10 @@ class Guard:
                 await self._watched(uuid, path, "record_session", since, found)
             return
         stops = await stop_recorders(self._switch, uuid, unlawful)
+        if not stops.gone:
+            # An application may write the very same file, and then one event's path does not tell the two apart.
+            with contextlib.suppress(ChannelGone):
+                await self._look_into((Kind.APPLICATION, uuid), since, "round")
         over = all(standings[path] is Standing.OVER for path in unlawful)
         lawful_ended = bool(lawful) and not set(lawful) <= set(await self._left(uuid, stops))
         if over and not stops.problem:
@@ -320,39 +347,51 @@ class Guard:
 
         Their beginning and end are told by events. What began before there were any, the switch's open files tell.
         """
-        path = self._writing.get(uuid, "")
-        if not path and found == "event":
+        if uuid in self._writing:
+            # A media bug that began since is told of by the same event, and it is not to be broken off.
+            self._no_application(uuid, await self._switch.recorders(uuid))
+        paths = list(self._writing.get(uuid, ()))
+        if not paths and found == "event":
             return
         leg = await self._switch.leg(uuid)
         name = leg.application
-        if not path:
-            path = await self._began_before(leg) if found == "start" else ""
-            if not path:
+        if not paths:
+            began = await self._began_before(leg, sure=found != "start")
+            if not began:
                 return
-            self._writing[uuid] = path
+            paths = self._writing[uuid] = [began]
         exemption = self._exemption(leg, name.lower())
         if exemption is not None:
-            self._let_be(exemption, leg, path, name)
+            for path in paths:
+                self._let_be(exemption, leg, path, name)
             return
         if not self.policy.enforce:
-            await self._watched(uuid, path, name, since, found)
+            for path in paths:
+                await self._watched(uuid, path, name, since, found)
             return
-        stops = await leave_application(self._switch, uuid, lambda: self._writing.get(uuid) == path)
+        written = frozenset(paths)
+        stops = await leave_application(self._switch, uuid, lambda: not written.isdisjoint(self._writing.get(uuid, ())))
         if stops.gone:
             self._writing.pop(uuid, None)
-        await self._tell(uuid, name, stops, since, found, [path], leg=leg)
+        await self._tell(uuid, name, stops, since, found, paths, leg=leg)
 
-    async def _began_before(self, leg: Leg) -> str:
-        """The file that a channel's application has written since before we heard anything; empty when it does not."""
+    async def _began_before(self, leg: Leg, *, sure: bool) -> str:
+        """The file that a channel's application has written since before we heard anything; empty when it does not.
+
+        A channel goes on naming the last application that it ran. ``sure``: only what the open files show counts.
+        """
         if leg.application.lower() not in RECORDING_APPLICATIONS:
             return ""
         # The argument of ``record`` begins with the file: path, then seconds, parted by spaces.
         named = leg.application_data.split(" ")[0] if leg.application.lower() == "record" else ""
         path = self._absolute(named) if named else ""
-        writes = await self._open_for(frozenset({path} if path else ()))
+        if sure and not path:
+            return ""
+        wanted = await asyncio.to_thread(written_for, path) if path else []
+        writes = await self._open_for(frozenset(wanted))
         if writes is None:
-            return path
-        return min(writes, default="")
+            return "" if sure else path
+        return path if path and writes else min(writes, default="")
 
     async def _conference(self, name: str, since: float, found: str) -> None:
         """A conference records on a member of its own, which is on no channel."""
@@ -429,7 +468,7 @@ class Guard:
         if leg is None and uuid and not stops.gone:
             with contextlib.suppress(EventSocketError):
                 leg = await self._leg(uuid)
-        kept = await asyncio.to_thread(self.policy.keep, files) if stops.confirmed else ()
+        kept = await asyncio.to_thread(self._keep, files) if stops.confirmed else ()
         self._reports.incident(
             Incident(
                 way=way,
@@ -445,6 +484,10 @@ class Guard:
                 lawful_ended=lawful_ended,
             )
         )
+
+    def _keep(self, files: list[str]) -> tuple[Kept, ...]:
+        """Blocking."""
+        return self.policy.keep([written for file in files for written in written_for(file)])
 
     # --- everything --------------------------------------------------------------------------------------------------
 
@@ -473,6 +516,7 @@ class Guard:
         """A new connection: events of before it are lost."""
         connection = self._link.connections
         self._seen_all, self._beat, self._beat_heard = False, "", 0.0
+        self._writing.clear()  # what ended meanwhile was told to nobody; what goes on is found by the round
         await self._round("start")
         self._asked = connection
 
