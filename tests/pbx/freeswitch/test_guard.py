@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import dataclasses
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,7 +17,7 @@ from ivr_consent.guarding import open_for, standings_of
 from ivr_consent.pbx import withdrawing
 from ivr_consent.pbx.freeswitch import wire
 from ivr_consent.pbx.freeswitch.guard import watcher
-from ivr_consent.pbx.freeswitch.guard.asking import id_of, recorders_in
+from ivr_consent.pbx.freeswitch.guard.asking import Leg, id_of, recorders_in
 from ivr_consent.pbx.freeswitch.guard.watcher import EVENTS, Guard
 from ivr_consent.pbx.freeswitch.link import Link
 from ivr_consent.pbx.freeswitch.stopping import Recorders
@@ -178,6 +179,49 @@ async def test_the_application_record_is_broken_off(tmp_path: Path) -> None:
         assert call.alive, "the call goes on"
 
 
+async def test_applications_within_each_other_are_all_broken_off(tmp_path: Path) -> None:
+    """One break ends the innermost alone; two may write the same file, and a media bug that too."""
+    async with watched(tmp_path) as site:
+        call = await site.call()
+        for name in ("a.wav", "b.wav", "b.wav"):
+            call.broadcast("record", f"{site.spool / name} 600")
+        call.uuid_record(site.spool / "b.wav")
+        call.uuid_record(site.spool / "c.wav")
+        await until(lambda: len([one for one in call.started if not one.bug]) == 3 and not call.recordings)
+        await until(lambda: not list(site.spool.iterdir()))
+        assert all(incident.confirmed for incident in site.told.incidents)
+        assert call.alive
+
+
+async def test_what_an_application_wrote_before_the_link_was_lost_is_forgotten(tmp_path: Path) -> None:
+    """Nobody told of its end, and a channel that records nothing is not to be disturbed."""
+    async with watched(tmp_path) as site:
+        call = await site.call()
+        site.guard._writing[call.uuid] = [str(site.spool / "over.wav")]
+        site.switch.asked.clear()
+        for socket in list(site.switch.sockets):
+            socket.cut()
+        await until(lambda: site.guard.blind is not None)
+        await until(lambda: site.guard.blind is None)
+        assert site.told.incidents == []
+        assert not [asked for asked in site.switch.asked if asked.startswith("uuid_break")]
+
+
+@pytest.mark.parametrize("way", ["uuid_record", "record"])
+async def test_a_name_without_an_ending_leaves_no_file(tmp_path: Path, way: str) -> None:
+    """The switch makes names of its own of it."""
+    async with watched(tmp_path) as site:
+        call = await site.call()
+        path = site.spool / "bare"
+        if way == "uuid_record":
+            call.uuid_record(path)
+        else:
+            call.broadcast("record", f"{path} 600")
+        await until(lambda: bool(site.told.incidents))
+        assert {kept.fate for kept in site.told.incidents[0].files} == {Fate.QUARANTINED}
+        assert list(site.spool.iterdir()) == []
+
+
 async def test_a_conference_is_not_recorded(tmp_path: Path) -> None:
     """No channel has it, and no RECORD_START tells of it."""
     async with watched(tmp_path) as site:
@@ -276,6 +320,7 @@ async def test_what_ran_before_it_is_found_at_its_start(tmp_path: Path) -> None:
         assert calls[0].recordings == calls[1].recordings == []
         assert len(calls[3].recordings) == 1
         assert sorted(one.found for one in site.told.incidents) == ["start"] * 3
+        assert [one.files[0].fate for one in site.told.incidents] == [Fate.QUARANTINED] * 3
         assert site.guard.scope.all() == (calls[3].uuid,)
 
 
@@ -379,6 +424,55 @@ async def test_only_caller_and_agent_are_recorded(tmp_path: Path) -> None:
         await until(lambda: not masked(call))
         assert [kind for _, kind, _, _ in site.told.scopes] == ["recording_paused", "recording_resumed"] * 2
         assert agent.name in call.variables["ivr_consent_agents"]
+
+
+async def test_who_lives_on_after_the_bridge_is_there_no_more(tmp_path: Path) -> None:
+    """FreeSWITCH goes on naming, on both channels, whom they were bridged with."""
+    async with watched(tmp_path) as site:
+        call = await site.call()
+        await site.granted(call)
+        agent = call.bridge("7100")
+        await until(lambda: not masked(call))
+        site.switch.part_legs(call)
+        await until(lambda: masked(call))
+        assert agent.alive
+        assert call.variables["bridge_uuid"] == agent.uuid
+
+
+async def test_two_callers_are_heard_while_both_have_consented(tmp_path: Path) -> None:
+    """Consent that the other side gives, or takes back, while they talk counts at once."""
+    other_id = "f" * 32
+    async with watched(tmp_path, agents=("sofia/internal/71*",)) as site:
+        call, other = await site.call(), await site.call()
+        await site.granted(call)
+        site.switch.connect_legs(call, other)
+        await until(lambda: (ID, "recording_paused", "party_joined", True) in site.told.scopes)
+        other.variables["ivr_consent_id"] = other_id
+        await site.granted(other, other_id)
+        await until(lambda: not masked(call))
+        other.stop_recording("all")  # as the dialplan does for the code, before the log is told
+        await until(lambda: masked(call))
+
+
+async def test_an_agent_who_talks_to_somebody_else_meanwhile(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The caller waits while the agent asks a third person (an attended transfer); no event of a hold tells of it."""
+    async with watched(tmp_path) as site:
+        call = await site.call()
+        await site.granted(call)
+        agent = call.bridge("7100")
+        await until(lambda: not masked(call))
+        leg = site.guard.scope._switch.leg
+
+        async def consults(uuid: str) -> Leg:
+            found = await leg(uuid)
+            return dataclasses.replace(found, peer="somebody-else") if uuid == agent.uuid else found
+
+        monkeypatch.setattr(site.guard.scope._switch, "leg", consults)
+        agent.fire("CHANNEL_BRIDGE")
+        await until(lambda: masked(call))
+        monkeypatch.setattr(site.guard.scope._switch, "leg", leg)
+        agent.fire("CHANNEL_UNBRIDGE")
+        await until(lambda: not masked(call))
 
 
 async def test_a_line_names_its_agents(tmp_path: Path) -> None:

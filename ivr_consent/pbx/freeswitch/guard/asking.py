@@ -45,7 +45,10 @@ class ChannelGone(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Leg:
-    """What a channel is doing. ``peer``: the channel that it is bridged with, and its name; empty when with none."""
+    """What a channel is doing. ``peer``: the channel that it is bridged with, and its name; empty when with none.
+
+    ``bond``: whom it belongs together with, perhaps not yet or no longer in a bridge.
+    """
 
     uuid: str
     name: str
@@ -55,6 +58,7 @@ class Leg:
     state: str
     peer: str
     peer_name: str
+    bond: str
     agents: tuple[str, ...]
     application: str
     application_data: str
@@ -94,7 +98,10 @@ class Switch:
             value = value[0] if isinstance(value, list) and value else value
             return value if isinstance(value, str) and value != "_undef_" else ""
 
+        # The first of the two goes on naming whom it was bridged with when both live on apart.
+        bond = field("variable_signal_bond")
         bridged = field("variable_bridge_uuid") if field("Channel-Call-State") in ("ACTIVE", "HELD") else ""
+        bridged = bridged if bridged == bond else ""
         peer = field("Other-Leg-Unique-ID") if bridged else ""
         agents = field("variable_ivr_consent_agents")
         return Leg(
@@ -106,6 +113,7 @@ class Switch:
             state=field("Channel-Call-State"),
             peer=peer if peer == bridged and wire.UUID.fullmatch(peer) else bridged if _is_uuid(bridged) else "",
             peer_name=field("Other-Leg-Channel-Name") if bridged else "",
+            bond=bond,
             agents=tuple(agent for agent in agents.split(",") if agent),
             application=field("variable_current_application"),
             application_data=field("variable_current_application_data"),

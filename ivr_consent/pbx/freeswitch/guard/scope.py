@@ -103,8 +103,10 @@ class Scope:
             peer = await self._switch.leg(leg.peer)
         except ChannelGone:
             return WAITING
-        if peer.held:
-            return "on_hold"
+        if peer.bond != leg.uuid:
+            return WAITING  # it has gone on to somebody else
+        if peer.held or peer.peer not in ("", followed.uuid):
+            return "on_hold"  # or they talk to somebody else meanwhile: an attended transfer
         if await self._is_agent(followed, leg, peer) or await self._consented(peer):
             return ""
         return "party_joined"

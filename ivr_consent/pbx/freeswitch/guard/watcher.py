@@ -359,7 +359,7 @@ class Guard:
             began = await self._began_before(leg, sure=found != "start")
             if not began:
                 return
-            paths = self._writing[uuid] = [began]
+            paths, self._writing[uuid] = [began], [began]
         exemption = self._exemption(leg, name.lower())
         if exemption is not None:
             for path in paths:
