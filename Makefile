@@ -42,6 +42,10 @@ lint: setup ## style and types
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+.PHONY: mutants
+mutants: setup ## plant faults one by one, and see that the tests notice; ARGS=flow for some
+	$(BIN)/python -m tests.mutants $(ARGS)
+
 .PHONY: bench
 bench: setup ## measure speed and memory; results go to bench/results
 	$(BIN)/python -m bench.agi
@@ -52,6 +56,7 @@ bench: setup ## measure speed and memory; results go to bench/results
 	$(BIN)/python -m bench.verify
 	$(BIN)/python -m bench.questions --events 1000000
 	$(BIN)/python -m bench.guard
+	$(BIN)/python -m bench.scenarios
 	$(BIN)/python -m bench.live
 
 .PHONY: lock

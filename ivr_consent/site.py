@@ -28,7 +28,7 @@ from ivr_consent.versions import Versions
 
 
 def shipped(name: str) -> Path:
-    """A folder that comes with the package (``prompts``, ``dialplan``): inside it, or beside it in a checkout."""
+    """A folder that comes with the package (``prompts``, ``dialplan``, ``scenarios``): inside it, or beside it."""
     inside = Path(str(resources.files("ivr_consent"))) / "shipped" / name
     return inside if inside.is_dir() else Path(__file__).resolve().parent.parent / name
 

@@ -21,6 +21,7 @@ from ivr_consent.cli.run import run
 from ivr_consent.cli.schema import schema
 from ivr_consent.cli.serve import serve
 from ivr_consent.cli.terminal import EPILOG, Exit, Globals, config_path, print_json, tell
+from ivr_consent.cli.test import scenarios
 from ivr_consent.core.errors import ConsentError
 
 
@@ -73,6 +74,7 @@ app.command("run")(run)
 app.command("call")(call)
 app.command("dialplan")(dialplan)
 app.command("schema")(schema)
+app.command("test")(scenarios)
 app.command("withdraw")(recordings.withdraw)
 app.command("sweep")(recordings.sweep)
 app.add_typer(log.app, name="log")

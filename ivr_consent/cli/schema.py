@@ -18,11 +18,12 @@ class Kind(StrEnum):
 
     CONFIG = "config"
     NOTICE = "notice"
+    SCENARIO = "scenario"
 
 
 def schema(
     kind: Annotated[
-        Kind | None, typer.Argument(help="Of the configuration, or of notice files; with --write both.")
+        Kind | None, typer.Argument(help="Of the configuration, of notice or of scenario files; with --write all.")
     ] = None,
     write: Annotated[
         Path | None,
@@ -30,7 +31,7 @@ def schema(
     ] = None,
     json: Json = False,
 ) -> None:
-    """Print or write the JSON schema of the configuration or of notice files, for editors that know TOML."""
+    """Print or write the JSON schema of the configuration, of notice or scenario files, for editors that know TOML."""
     if write is None:
         wanted = schema_of(kind or Kind.CONFIG)[1]
         print_json({"ok": True, "schema": wanted} if json else wanted)
@@ -53,6 +54,10 @@ def schema_of(kind: Kind) -> tuple[str, dict[str, Any]]:
         from ivr_consent import config_schema
 
         return config_schema.FILE, config_schema.schema()
+    if kind is Kind.SCENARIO:
+        from ivr_consent.testing import scenario_schema
+
+        return scenario_schema.FILE, scenario_schema.schema()
     from ivr_consent.core import notice_schema
 
     return notice_schema.FILE, notice_schema.schema()

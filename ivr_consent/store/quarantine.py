@@ -24,7 +24,9 @@ ENDINGS: Final = frozenset(
     {
         *(".wav", ".wav49", ".gsm", ".ulaw", ".ul", ".pcm", ".alaw", ".al", ".raw", ".g722", ".g729", ".ogg", ".mp3"),
         *(".sln", ".slin", ".sln16", ".sln32", ".sln48", ".sln192", ".vox", ".g723", ".g719", ".ilbc", ".siren7"),
-        *(".siren14",),
+        *(".siren14", ".au", ".aiff", ".flac", ".opus", ".speex", ".r8", ".r16", ".r24", ".r32"),
+        # What FreeSWITCH writes for a name without an ending: the codec's own.
+        *(".pcmu", ".pcma", ".l16", ".amr", ".amr-wb", ".g726-16", ".g726-24", ".g726-32", ".g726-40"),
     }
 )
 """What the files of recordings end in; nothing else is touched."""

@@ -8,6 +8,7 @@ left the caller, right the agent.
 from __future__ import annotations
 
 import array
+import contextlib
 import hashlib
 import os
 import re
@@ -102,7 +103,13 @@ def in_use(directory: Path, recording_id: str) -> bool | None:
     if not paths:
         return False
     wanted = {str(path.resolve()) for path in paths}
-    looked = OpenFiles({path.stat().st_uid for path in paths}, wanted)
+    users = set()
+    for path in paths:
+        with contextlib.suppress(FileNotFoundError):  # somebody has just finished it
+            users.add(path.stat().st_uid)
+    if not users:
+        return False
+    looked = OpenFiles(users, wanted)
     if any(True for _ in looked):
         return True
     return None if looked.blind else False

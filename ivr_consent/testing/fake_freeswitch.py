@@ -95,6 +95,8 @@ class FakeFreeSwitch:
         self.calls: list[FakeCall] = []
         self.rooms: dict[str, Room] = {}
         self.sockets: list[EventSocket] = []
+        self.database: dict[str, dict[str, str]] = {}
+        """What ``db`` keeps, by realm and key."""
         self.asked: list[str] = []
         """Every api command that came, by whatever way."""
         self.expanded: list[str] = []
@@ -317,7 +319,9 @@ class FakeFreeSwitch:
         one.answer()
         other.answer()
         after = {"Bridge-A-Unique-ID": one.uuid, "Bridge-B-Unique-ID": other.uuid, "Other-Leg-Unique-ID": other.uuid}
-        one.set("bridge_uuid", other.uuid)
+        for channel, peer in ((one, other), (other, one)):
+            channel.set("bridge_uuid", peer.uuid)
+            channel.set("signal_bond", peer.uuid)
         one.fire("CHANNEL_BRIDGE", after=after)
 
     def part_legs(self, one: Channel) -> None:
@@ -328,6 +332,7 @@ class FakeFreeSwitch:
         for channel in (one, other):
             channel.flush(bridged=True)
             channel.peer = None
+            channel.set("signal_bond", "")  # bridge_uuid stays as it was
         after = {"Bridge-A-Unique-ID": one.uuid, "Bridge-B-Unique-ID": other.uuid, "Other-Leg-Unique-ID": other.uuid}
         one.fire("CHANNEL_UNBRIDGE", after=after)
         one.wake()

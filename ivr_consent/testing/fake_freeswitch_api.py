@@ -305,6 +305,24 @@ def conference(switch: FakeFreeSwitch, words: list[str]) -> str:
     return f"-ERR Conference command '{rest[0] if rest else ''}' not found.\n"
 
 
+def db(switch: FakeFreeSwitch, words: list[str]) -> str:
+    """``db insert|select|delete|list/realm/key/value``: the switch's own small database."""
+    action, realm, key, value = [*" ".join(words).split("/", 3), "", "", ""][:4]
+    kept = switch.database.setdefault(realm, {})
+    match action:
+        case "insert":
+            kept[key] = value
+        case "delete":
+            kept.pop(key, None)
+        case "select":
+            return kept.get(key, "")
+        case "list":
+            return ",".join(kept)
+        case _:
+            return "-USAGE: [insert|delete|select|exists|count|list]/<realm>/<key>/<value>\n"
+    return "+OK\n"
+
+
 def eval_(switch: FakeFreeSwitch, words: list[str]) -> str:
     """``eval text``."""
     return " ".join(words)
@@ -319,6 +337,7 @@ APIS: Final[Mapping[str, Api]] = {
     "status": status,
     "show": show,
     "conference": conference,
+    "db": db,
     "eval": eval_,
     "hostname": hostname,
     "uuid_exists": uuid_exists,

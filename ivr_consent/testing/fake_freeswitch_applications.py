@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 from typing import TYPE_CHECKING, Final
 
+from ivr_consent.testing import fake_freeswitch_api
 from ivr_consent.testing.fake_freeswitch_channel import Application, Channel, Meta
 from ivr_consent.testing.fake_freeswitch_dialplan import Place
 from ivr_consent.testing.fake_freeswitch_events import Headers
@@ -194,6 +195,11 @@ async def event(channel: Channel, data: str) -> None:
     channel.fire(pairs.get("Event-Name", "CHANNEL_APPLICATION"), after=headers, subclass=subclass)
 
 
+async def db(channel: Channel, data: str) -> None:
+    """Change the switch's own small database: ``insert/realm/key/value``."""
+    fake_freeswitch_api.db(channel.switch, data.split())
+
+
 async def nothing(channel: Channel, data: str) -> None:
     """Do nothing that anyone here could see."""
 
@@ -237,6 +243,7 @@ APPLICATIONS: Final[Mapping[str, Application]] = {
     "event": event,
     "block_dtmf": block_dtmf,
     "unblock_dtmf": block_dtmf,
+    "db": db,
     "log": nothing,
     "pre_answer": nothing,
     "ring_ready": nothing,

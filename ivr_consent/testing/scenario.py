@@ -36,7 +36,7 @@ from typing import Annotated, Any, Final, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from ivr_consent.config import Line
-from ivr_consent.core.decision import Outcome, Reference
+from ivr_consent.core.decision import Decision, Outcome, Reference
 from ivr_consent.core.errors import ConfigurationError, Problem
 from ivr_consent.core.notice import IDENTIFIER
 from ivr_consent.core.steps import Destination
@@ -311,7 +311,8 @@ class Observed:
     ``decision`` is the payload of the decision on disk, ``events`` as of
     :class:`~ivr_consent.pbx.simulated.channel.SimulatedCall`, ``recorder`` the commands sent to it, ``running`` the
     number of recorders that run (and ``files`` of files that exist) once the dialplan goes on, ``undone`` what the
-    caller came to no place to do.
+    caller came to no place to do. ``events_at_ms`` (when each event came) and ``elapsed_ms`` count from the call's
+    beginning.
     """
 
     outcome: str
@@ -324,6 +325,8 @@ class Observed:
     running: int
     files: int
     undone: tuple[str, ...] = ()
+    events_at_ms: tuple[int, ...] = ()
+    elapsed_ms: int = 0
 
 
 def differences(expect: Expect, seen: Observed) -> tuple[str, ...]:
@@ -372,13 +375,47 @@ def observed(call: SimulatedCall) -> Observed:
         call.ending.reason,
         call.destination.value,
         call.ending.logged,
-        decisions[0].payload() if decisions else None,
+        _judged(decisions[0]) if decisions else None,
         call.events,
         tuple(command.command for command in call.commands),
         len(call.running),
         len(call.files),
-        tuple(str(item) for item in call.undone),
+        tuple(in_words(item) for item in call.undone),
+        call.events_at_ms,
+        call.elapsed_ms,
     )
+
+
+def in_words(item: Action | Injection) -> str:
+    """An action or a fault with its place, as one would say it: ``press 1 in window 2``."""
+    match item.place:
+        case During(prompt, nth):
+            where = f"during {prompt}" + (f", time {nth}" if nth > 1 else "")
+        case InWindow(None, nth):
+            where = f"in window {nth}"
+        case InWindow(question, nth):
+            where = f"in the window after the question of {question}" + (f", time {nth}" if nth > 1 else "")
+        case AtStep(step, nth):
+            where = f"at the step {step.value}" + (f", time {nth}" if nth > 1 else "")
+    if isinstance(item, Injection):
+        return f"{item.fault.value} {where}"
+    match item.act:
+        case Press(key):
+            return f"press {key} {where}"
+        case HangUp():
+            return f"hang up {where}"
+        case Wait():
+            return f"wait {where}"
+
+
+def _judged(decision: Decision) -> dict[str, Any]:
+    """What is looked at of a decision's payload: all of it takes as long to make as the call to play."""
+    answers = [
+        {"purpose": one.purpose, "answer": one.answer, "attempts": one.attempts, "early_keys": one.early_keys}
+        for one in decision.answers
+    ]
+    notice = decision.notice and {"language": decision.notice.language}
+    return {"outcome": decision.outcome.value, "answers": answers, "notice": notice}
 
 
 REFERENCE: Final = Reference("1234567894", "simulated")

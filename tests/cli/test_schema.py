@@ -16,6 +16,7 @@ from pydantic import BaseModel
 from ivr_consent import config, config_schema
 from ivr_consent.core import notice_schema
 from ivr_consent.core.errors import ConfigurationError
+from ivr_consent.testing import scenario_schema
 from tests.cli.support import Place, run, run_json
 
 ROOT = Path(__file__).parents[2]
@@ -256,16 +257,18 @@ def test_it_is_printed() -> None:
     assert json.loads(run("schema", "notice").stdout) == notice_schema.schema()
     code, document = run_json("schema", "notice")
     assert (code, document) == (0, {"ok": True, "schema": notice_schema.schema()})
-    assert run("schema", "scenario").exit_code == 2
+    assert json.loads(run("schema", "scenario").stdout) == scenario_schema.schema()
+    assert run("schema", "telephone").exit_code == 2
 
 
 def test_it_is_written(tmp_path: Path) -> None:
     there = tmp_path / "new"
     code, document = run_json("schema", "--write", there)
-    names = {config_schema.FILE, notice_schema.FILE}
+    names = {config_schema.FILE, notice_schema.FILE, scenario_schema.FILE}
     assert (code, document["files"]) == (0, {str(there / name): "written" for name in names})
     assert json.loads((there / config_schema.FILE).read_text()) == SCHEMA
     assert json.loads((there / notice_schema.FILE).read_text()) == notice_schema.schema()
+    assert json.loads((there / scenario_schema.FILE).read_text()) == scenario_schema.schema()
     assert "unchanged" in run("schema", "notice", "--write", there).stdout
     old = {**SCHEMA, "properties": {}}
     (there / config_schema.FILE).write_text(json.dumps(old))

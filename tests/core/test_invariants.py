@@ -6,6 +6,7 @@ The judge here knows nothing of the flow's own state: it reads only which steps 
 from __future__ import annotations
 
 import re
+import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from itertools import pairwise
@@ -355,11 +356,19 @@ AGAIN = short_plan(segments=1, long=0, repeats=1, purposes=("training", "quality
 LARGE = short_plan(segments=3, repeats=2, purposes=("training", "quality"), languages=("en", "da", "de"), long=2)
 
 
-@pytest.mark.parametrize(
-    ("plan", "deviations"),
-    [(TINY, 3), (SMALL, 3), (AGAIN, 3)],
-    ids=["one purpose", "two purposes, two languages", "two purposes, asked again"],
-)
+WALKED = {"one purpose": TINY, "two purposes, two languages": SMALL, "two purposes, asked again": AGAIN}
+DEVIATIONS = 3
+
+
+def paths_walked() -> Iterator[tuple[str, int]]:
+    """How many paths :func:`test_every_caller_and_every_failure` walks, by plan; for ``make mutants``."""
+    with tempfile.TemporaryDirectory() as directory:
+        made = {purposes: _grant(Path(directory) / "-".join(purposes), CALL, purposes) for purposes in PURPOSES}
+    for name, plan in WALKED.items():
+        yield name, sum(1 for _ in walk(plan, lambda step: sensible(step, made), DEVIATIONS))
+
+
+@pytest.mark.parametrize(("plan", "deviations"), [(plan, DEVIATIONS) for plan in WALKED.values()], ids=WALKED)
 def test_every_caller_and_every_failure(plan: Plan, deviations: int, grants: Grants) -> None:
     """I1, I2, I3, I4 on every path with so many results other than the ordinary one."""
     endings = set()

@@ -301,5 +301,11 @@ def test_in_use_is_being_written(tmp_path: Path, mode: str, expected: bool) -> N
     assert recordings.in_use(tmp_path, ID) is False
 
 
+def test_in_use_while_somebody_finishes_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file that was there a moment ago."""
+    monkeypatch.setattr(recordings, "files", lambda directory, recording_id: [directory / f"{recording_id}.raw"])
+    assert recordings.in_use(tmp_path, ID) is False
+
+
 def test_in_use_without_files(tmp_path: Path) -> None:
     assert recordings.in_use(tmp_path, ID) is False

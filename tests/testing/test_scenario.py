@@ -22,6 +22,7 @@ from ivr_consent.testing.scenario import (
     Scenario,
     check,
     differences,
+    in_words,
     load_scenarios,
     observed,
     parse_scenarios,
@@ -241,3 +242,17 @@ def test_a_plan_without_audio_is_spoken_with_the_shipped_texts() -> None:
 def test_a_plan_of_a_notice_that_is_not_there() -> None:
     with pytest.raises(ConfigurationError, match="nowhere"):
         plan_without_audio(Line(notice="nowhere"))
+
+
+def test_an_action_and_a_fault_in_words() -> None:
+    (one,) = parse(
+        HEAD + '[[does]]\nduring = "more"\nnth = 2\npress = "1"\n[[does]]\nwindow = 3\nhang_up = true\n'
+        '[[does]]\nquestion = "training"\nwait = true\n[[fail]]\nstep = "record"\nfault = "recorder-refused"\n'
+        + NO_ANSWER
+    )
+    assert [*map(in_words, one.behaviour().actions), in_words(one.fail[0].injection())] == [
+        "press 1 during more, time 2",
+        "hang up in window 3",
+        "wait in the window after the question of training",
+        "recorder-refused at the step record",
+    ]

@@ -13,7 +13,6 @@ Nothing sleeps: a call of a minute takes less than a millisecond.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Generator
 from dataclasses import dataclass
 from enum import StrEnum
@@ -168,7 +167,8 @@ class SimulatedChannel:
             for purpose, prompt in notice.questions.items()
         }
         self._question = ""  # the purpose that was asked last
-        self._times: Counter[tuple[str, str | None]] = Counter()
+        self._times: dict[tuple[str, str | None], int] = {}
+        self._awaited = frozenset(_where(item.place)[0] for item in self.undone)
         self._keys: list[_Key] = []
         self._hang_up_at: int | None = None
         self._lost = False
@@ -235,7 +235,9 @@ class SimulatedChannel:
     def _reach(self, step: Step, here: tuple[tuple[str, str | None], ...], duration: int) -> Fault | None:
         """What is to be done or to fail at a place that the call has come to."""
         for one in here:
-            self._times[one] += 1
+            self._times[one] = self._times.get(one, 0) + 1
+        if self._awaited.isdisjoint(here):
+            return None
         fault: Fault | None = None
         for item in list(self.undone):
             key, nth, at_ms = _where(item.place)

@@ -8,8 +8,24 @@ from pathlib import Path
 import pytest
 
 from ivr_consent.core.decision import Grant, Outcome
-from ivr_consent.core.steps import Failed, Gone, NotConfirmed, Play, Played, Record, Recording, Result
+from ivr_consent.core.steps import (
+    Ask,
+    Destination,
+    Failed,
+    Gone,
+    NotConfirmed,
+    Play,
+    Played,
+    Pressed,
+    Record,
+    Recording,
+    Result,
+    Route,
+    Routed,
+    Timing,
+)
 from ivr_consent.pbx.asterisk import channel as ch
+from ivr_consent.pbx.asterisk import variables
 from ivr_consent.pbx.asterisk.wire import Environment, Reply, Wire
 from ivr_consent.pbx.requests import Lost, Seen
 from ivr_consent.store.ledger import Ledger
@@ -21,12 +37,12 @@ from tests.store.test_lifecycle import ID
 Answer = Callable[[str], Reply | None]
 
 
-def made(tmp_path: Path) -> ch.Channel:
+def made(tmp_path: Path, *, presses_known: bool = False) -> ch.Channel:
     wire = Wire()
     wire.receive_data(environment())
     event = wire.next_event()
     assert isinstance(event, Environment)
-    return ch.Channel(event, tmp_path, nonce=lambda: "00112233445566ff", presses_known=lambda: False)
+    return ch.Channel(event, tmp_path, nonce=lambda: "00112233445566ff", presses_known=lambda: presses_known)
 
 
 @pytest.fixture
@@ -57,9 +73,15 @@ def usual(command: str) -> Reply:
 
 
 def drive(
-    performing: ch.Performing, answer: Answer, *, seen: bool = True, seconds: float = 0.0, hung_up: str = "-"
+    performing: ch.Performing,
+    answer: Answer,
+    *,
+    seen: bool = True,
+    seconds: float = 0.0,
+    hung_up: str = "-",
+    began_s: float | None = None,
 ) -> tuple[Result, list[str]]:
-    """Answer every request of a step; the commands that were sent."""
+    """Answer every request of a step; the commands that were sent. ``began_s``: when a press began, in the window."""
     commands: list[str] = []
     response: ch.Response | None = None
     now = 100.0
@@ -78,6 +100,8 @@ def drive(
                 else ch.Heard(reply, now, now + seconds, hung_up in command)
             )
             now += seconds
+        elif isinstance(request, ch.PressBegan):
+            response = ch.Began(None if began_s is None else request.not_before + began_s)
         else:
             response = Seen(seen)
 
@@ -168,11 +192,48 @@ def test_no_prompt_is_played_faster_than_it_lasts(tmp_path: Path, seconds: float
         assert drive(channel.perform(Record(None)), usual)[1] == []  # type: ignore[arg-type]  # not reached
 
 
+@pytest.mark.parametrize(
+    ("began_s", "expected"),
+    [
+        (None, Pressed("1", 0, -1, Timing.UNPROVEN)),
+        (-0.25, Pressed("1", 0, -250, Timing.MANAGER)),
+        (0.5, Pressed("1", 0, 500, Timing.MANAGER)),
+    ],
+)
+def test_when_a_press_began_is_the_managers_word(tmp_path: Path, began_s: float | None, expected: Pressed) -> None:
+    """I2: a key of which the manager said nothing is not taken for one that was pressed in the window."""
+    channel = made(tmp_path, presses_known=True)
+    channel._leased = False  # one command only
+    result, commands = drive(channel.perform(Ask(8000, 800)), lambda _: ok("49"), seconds=1.0, began_s=began_s)
+    assert result == expected
+    assert commands == ["WAIT FOR DIGIT 8000"], "no guard time where the manager tells of presses"
+
+
 @pytest.mark.parametrize("name", ["a" * 31, "A" * 32, "../" + "a" * 29, "a" * 31 + ",", "a" * 31 + "\n"])
 def test_recordings_have_names_of_our_own_only(tmp_path: Path, name: str) -> None:
     """I6: the recorder's argument is a path, options and a shell command, parted by commas."""
     with pytest.raises(ValueError, match="our own"):
         recording_channel(tmp_path).recording_arguments(name)
+
+
+@pytest.mark.parametrize(
+    ("destination", "outcome", "told"),
+    [
+        (Destination.RECORDED, "granted", "granted"),
+        (Destination.UNRECORDED, "granted", "failed"),
+        (Destination.UNRECORDED, "declined", "declined"),
+    ],
+)
+def test_granted_is_only_said_on_the_way_to_the_recorded_line(
+    tmp_path: Path, destination: Destination, outcome: str, told: str
+) -> None:
+    """I4: the dialplan records on this word alone, whatever a flow may ask for."""
+    result, commands = drive(made(tmp_path).perform(Route(destination, outcome, "why")), usual)
+    assert result == Routed()
+    assert commands == [
+        f'SET VARIABLE {variables.REASON} "why"',
+        f'SET VARIABLE {variables.RESULT} "{told}"',
+    ]
 
 
 def test_outcomes_are_the_dialplans_words() -> None:

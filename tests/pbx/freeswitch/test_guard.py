@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import dataclasses
+import itertools
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -264,6 +265,25 @@ async def test_a_lawful_recording_is_left_alone(tmp_path: Path) -> None:
         await until(lambda: bool(site.told.incidents))
         assert [recording.path for recording in call.recordings] == [str(path)]
         assert [one.channel_uniqueid for one in site.told.incidents] == [other.uuid]
+
+
+async def test_a_recorder_that_is_listed_late_is_no_application(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """RECORD_START comes before the list has it: a lawful recording, and the prompt beside it, are not broken off."""
+    async with watched(tmp_path) as site:
+        recorders, asked = site.guard._switch.recorders, itertools.count()
+
+        async def late(uuid: str) -> tuple[str, ...]:
+            return () if next(asked) < 3 else await recorders(uuid)
+
+        monkeypatch.setattr(site.guard._switch, "recorders", late)
+        call = await site.call()
+        await site.granted(call)
+        await until(lambda: site.guard.scope.all() == (call.uuid,))
+        assert not any(one.startswith("uuid_break") for one in site.switch.asked)
+        assert len(call.recordings) == 1
+        assert site.told.incidents == []
 
 
 async def test_beside_a_lawful_one_only_the_other_is_stopped(tmp_path: Path) -> None:

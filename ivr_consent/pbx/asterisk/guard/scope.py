@@ -69,11 +69,17 @@ class Scope:
         self._followed: dict[str, Followed] = {}
         self._held: OrderedDict[str, None] = OrderedDict()
 
-    def follow(self, channel: str, uniqueid: str, running: Running) -> None:
-        """A lawful recorder runs on a channel."""
+    def follow(self, channel: str, uniqueid: str, running: Running) -> bool:
+        """A lawful recorder runs on a channel; whether that was not known."""
         known = self._followed.get(channel)
-        if known is None or known.running != running:
-            self._followed[channel] = Followed(running, channel, uniqueid)
+        if known is not None and known.running == running:
+            return False
+        self._followed[channel] = Followed(running, channel, uniqueid)
+        return True
+
+    def others(self, channel: str) -> list[str]:
+        """The channels followed that are in a bridge with this one."""
+        return [one.channel for one in self._followed.values() if channel in one.peers]
 
     def forget(self, channel: str) -> None:
         """It has ended."""
@@ -82,6 +88,10 @@ class Scope:
     def all(self) -> tuple[str, ...]:
         """The channels followed."""
         return tuple(self._followed)
+
+    def files(self) -> frozenset[str]:
+        """What the recorders followed write."""
+        return frozenset(str(one.running.path) for one in self._followed.values())
 
     def hear(self, event: Event) -> list[str]:
         """The channels whose recordings an event may concern."""

@@ -242,7 +242,10 @@ class Guard:
             if ours is not None and await self._standings(ours.call_id, uniqueid) is not Standing.OPEN:
                 ours = None
         if ours is not None:
-            self.scope.follow(channel, uniqueid, ours)
+            if self.scope.follow(channel, uniqueid, ours):
+                # Consent may be given in a bridge: who is in it was told before.
+                for one in (channel, *self.scope.others(channel)):
+                    self._take(Hint(Kind.SCOPE, one))
         else:
             self.scope.forget(channel)
         if standing is Standing.OPEN and (ours is None or str(ours.path) == path):
@@ -263,7 +266,9 @@ class Guard:
             stops = await stop_recorders(self._link, channel)
             lawful_ended = False
         else:
-            stops, lawful_ended = await self._stop_others(channel, ours, handle, named)
+            # A name like ours may be of anybody; what a lawful recorder writes is open by right.
+            beside = self._told_to_write(channel, path) - self.scope.files()
+            stops, lawful_ended = await self._stop_others(channel, ours, handle, beside)
         over = standing is Standing.OVER
         if (stops.stopped and not over) or stops.problem:
             files = true | (await self._closed_since(named, since) if stops.stopped > 1 else frozenset())
@@ -394,9 +399,13 @@ class Guard:
         return Standing.UNKNOWN if call_id is None else await self._standings(call_id, uniqueid)
 
     def _named(self, channel: str, path: str) -> frozenset[str]:
-        """The files that recorders of a channel were told to write, absolute."""
-        found = [self._absolute(name) for name in (*self._files.get(channel, ()), path) if name]
+        """Of the files that recorders of a channel were told to write those that are not named like ours."""
+        found = self._told_to_write(channel, path)
         return frozenset(name for name in found if id_of(name, self.policy.recordings) is None)
+
+    def _told_to_write(self, channel: str, path: str) -> frozenset[str]:
+        """The files that recorders of a channel were told to write, absolute."""
+        return frozenset(self._absolute(name) for name in (*self._files.get(channel, ()), path) if name)
 
     def _absolute(self, name: str) -> str:
         return name if name.startswith("/") else str(self.policy.spool / "monitor" / name)

@@ -25,6 +25,7 @@ from ivr_consent.pbx.freeswitch.guard.scope import EVENTS as SCOPE_EVENTS
 from ivr_consent.pbx.freeswitch.guard.scope import Scope
 from ivr_consent.pbx.freeswitch.link import Link
 from ivr_consent.pbx.freeswitch.stopping import (
+    LOOK_S,
     RECORDING_APPLICATIONS,
     leave_application,
     stop_conference,
@@ -59,6 +60,9 @@ BEHIND_S: Final = 2.0
 
 HEARTBEAT_S: Final = 1.0
 """How often it sees whether it still hears everything."""
+
+LISTED_S: Final = 0.1
+"""How long after RECORD_START a recorder may take to be in its channel's list; no delay was ever seen."""
 
 REMEMBERED: Final = 4096
 """Recordings of which it is remembered that they were told of, or that they began."""
@@ -355,6 +359,9 @@ class Guard:
             return
         leg = await self._switch.leg(uuid)
         name = leg.application
+        if await self._are_listed_later(uuid, paths, name):
+            self._take((Kind.RECORDER, uuid))
+            return
         if not paths:
             began = await self._began_before(leg, sure=found != "start")
             if not began:
@@ -374,6 +381,16 @@ class Guard:
         if stops.gone:
             self._writing.pop(uuid, None)
         await self._tell(uuid, name, stops, since, found, paths, leg=leg)
+
+    async def _are_listed_later(self, uuid: str, paths: list[str], application: str) -> bool:
+        """Whether these are media bugs after all: RECORD_START is told a moment before the channel's list has them."""
+        ours = any(id_of(path, self.policy.recordings) is not None for path in paths)
+        until = time.monotonic() + LISTED_S
+        while (ours or application.lower() not in RECORDING_APPLICATIONS) and time.monotonic() < until:
+            if not set(paths).isdisjoint(await self._switch.recorders(uuid)):
+                return True
+            await asyncio.sleep(LOOK_S)
+        return False
 
     async def _began_before(self, leg: Leg, *, sure: bool) -> str:
         """The file that a channel's application has written since before we heard anything; empty when it does not.

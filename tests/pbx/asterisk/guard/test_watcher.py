@@ -219,11 +219,31 @@ async def test_two_looks_at_once_stop_no_more_than_one(make: Make) -> None:
             assert channel.recorders == [f"{bench.recordings}/{ID}.raw"]
 
 
-async def test_several_beside_ours_are_seen_by_the_open_files(make: Make) -> None:
+async def test_consent_that_is_given_in_a_bridge_counts_for_who_is_in_it(make: Make) -> None:
+    """Both ways: a stranger's voice stays out, and another caller's comes in when they too have said yes."""
+    bench = make()
+    other, other_id = "PJSIP/other-00000003", "f" * 32
+    async with bench.running():
+        bench.switch.channels[other] = Channel("3.3", peers=[CALLER])
+        channel = bench.lawful()
+        channel.peers, channel.variables["IVR_CONSENT_AGENTS"] = [other], "PJSIP/agent"
+        bench.begins(CALLER, channel)
+        await until(lambda: channel.muted)
+        bench.switch.channels[other].start(f"{bench.recordings}/{other_id}.raw", "0x2")
+        bench.switch.channels[other].variables["IVR_CONSENT_ID"] = other_id
+        bench.standings[other_id, "3.3"] = Standing.OPEN
+        bench.begins(other, bench.switch.channels[other])
+        await until(lambda: not channel.muted)
+
+
+@pytest.mark.parametrize("like_ours", [False, True])
+async def test_several_beside_ours_are_seen_by_the_open_files(make: Make, like_ours: bool) -> None:
     bench = make()
     channel = bench.lawful()
     async with bench.running():
         names = [str(bench.spool / "monitor" / f"{number}.wav") for number in range(3)]
+        if like_ours:
+            names = [str(bench.recordings / f"{number:032x}.raw") for number in range(3)]
         bench.open_files = set(names)
         stopped: list[str] = []
 

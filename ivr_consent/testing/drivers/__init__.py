@@ -1,0 +1,1 @@
+"""Drivers: each plays scenarios on one kind of switch and gives a verdict on each."""

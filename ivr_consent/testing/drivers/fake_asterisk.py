@@ -1,0 +1,89 @@
+"""The driver of the fake Asterisk: scenarios through our FastAGI server."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+from collections.abc import AsyncIterator
+from typing import Final
+
+from ivr_consent.pbx.asterisk import variables
+from ivr_consent.pbx.asterisk.server import Server
+from ivr_consent.store.ledger import Ledger
+from ivr_consent.testing.drivers import fake
+from ivr_consent.testing.drivers.fake import HOST, Exchange, Line, Timed, Watch, serving
+from ivr_consent.testing.drivers.short import ShortSite
+from ivr_consent.testing.fake_asterisk import FakeAsterisk, FakeCall
+from ivr_consent.testing.scenario import Scenario
+
+ON: Final = "fake-asterisk"
+
+_PROMPT: Final = re.compile(r'STREAM FILE "[^"]*/([^"/]+)"')
+_TOLD: Final = re.compile(rf'SET VARIABLE "?{variables.RESULT}"? "?([a-z_]+)"?')
+
+
+class _Line(Line):
+    def __init__(self, call: FakeCall) -> None:
+        self._call = call
+        self.uniqueid = call.uniqueid
+
+    def heard(self) -> list[Timed]:
+        found: list[Timed] = []
+        question = ""
+        for command in self._call.commands:
+            if match := _PROMPT.match(command.text):
+                found.append((command.at, f"play {match[1]}"))
+                question = match[1].removesuffix("-question") if match[1].endswith("-question") else question
+            elif command.text.startswith("WAIT FOR DIGIT"):
+                found.append((command.at, f"window {question}"))
+            elif command.text == "ANSWER":
+                found.append((command.at, "answer"))
+            elif match := _TOLD.match(command.text):
+                found.append((command.at, f"route {'recorded' if match[1] == 'granted' else 'unrecorded'}"))
+        return found
+
+    async def more(self) -> None:
+        await self._call.wait_command("", len(self._call.commands) + 1, fake.CALL_DEADLINE_S)
+
+    def press(self, key: str, seconds: float) -> None:
+        self._call.press(key, seconds)
+
+    def hang_up(self) -> None:
+        self._call.hang_up()
+
+    async def ended(self) -> None:
+        await self._call.done.wait()
+
+    def told(self) -> tuple[str, str, str] | None:
+        call = self._call
+        return (call.result, call.reason, call.route) if call.alive else None
+
+    def running(self) -> int:
+        return len(self._call.recorders)
+
+    def stops(self) -> int:
+        return sum("StopMixMonitor" in command.text for command in self._call.commands)
+
+
+class FakeAsteriskExchange(Exchange):
+    """A fake Asterisk with our FastAGI server, which the fake tells when presses began, as a manager link does."""
+
+    on = ON
+
+    def __init__(self) -> None:
+        self._switch = FakeAsterisk(HOST, 0)
+
+    @contextlib.asynccontextmanager
+    async def open(self, site: ShortSite, ledger: Ledger, watch: Watch) -> AsyncIterator[Server]:
+        """Start both; the server."""
+        self._switch.monitor = site.lines.recordings
+        server = Server(site.lines, ledger, presses=self._switch.presses, observe=watch.observe)
+        async with serving(server):
+            self._switch.port = server.port
+            async with self._switch:
+                yield server
+
+    async def call(self, line: str, scenario: Scenario) -> Line:
+        """A caller rings."""
+        caller = scenario.caller
+        return _Line(await self._switch.call(line, caller=caller.number, name=caller.display or "unknown"))
