@@ -277,11 +277,12 @@ class Channel:
         seconds = step.timeout_ms / 1000
         yield from self._lease(seconds)
         # What was pressed before is thrown away by the switch, as far as it has not been told of yet.
-        if (yield from self._execute("flush_dtmf")) is None:
+        flushed = yield from self._execute("flush_dtmf")
+        if flushed is None:
             return self._ended()
+        opened = _told_at(flushed.event, self._now)
         if self._keys:
-            return self._pressed(self._now)
-        opened = self._now
+            return self._pressed(opened)
         done = yield from self._playback(f"silence_stream://{step.timeout_ms}", "any", seconds)
         if done is None:
             return self._ended()
@@ -514,7 +515,7 @@ class Channel:
                 if key in KEYS:
                     clock = self._key_rate if event.get("DTMF-Source") == "RTP" else KEY_RATE
                     seconds = min(_number(event.get("DTMF-Duration")) / clock, LONGEST_PRESS_S)
-                    self._keys = [*self._keys[-9:], _Key(key, at - seconds)]
+                    self._keys = [*self._keys[-9:], _Key(key, _told_at(event, at) - seconds)]
 
     def _lease(self, seconds: float) -> Generator[Request, Response, None]:
         """Move the switch's own timer past the next step: if we hang, it takes the call back soon after."""
@@ -548,6 +549,15 @@ class Channel:
 
 def _lost(response: Lost) -> Gone | Failed:
     return Gone() if response.hung_up else Failed(response.reason)
+
+
+def _told_at(event: Event, at: float) -> float:
+    """When an event happened, by the switch's own clock (s); by ours (``at``), where it says nothing of it.
+
+    What came before what is told by one clock alone: a busy machine lets us hear of it late.
+    """
+    stamp = event.get("Event-Date-Timestamp")
+    return int(stamp) / 1_000_000 if stamp.isascii() and stamp.isdigit() and len(stamp) < 20 else at
 
 
 def _up(event: Event) -> bool:
