@@ -367,6 +367,17 @@ async def test_a_round_finds_what_no_event_told_of(tmp_path: Path, monkeypatch: 
         assert site.told.incidents[0].found == "round"
 
 
+async def test_a_round_asks_each_channel_once_and_waits_for_nothing(tmp_path: Path) -> None:
+    async with watched(tmp_path) as site:
+        for _ in range(20):
+            await site.call()
+        before = len(site.switch.asked)
+        await site.guard._round("round")
+        asked = [one.split(" ")[0] for one in site.switch.asked[before:]]
+        assert asked.count("uuid_buglist") <= 21  # the heartbeat's look beside it
+        assert asked.count("uuid_dump") <= 20
+
+
 async def test_without_events_it_is_blind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A link that is up and brings nothing: its own heartbeat does not come back."""
     monkeypatch.setattr(watcher, "BEHIND_S", 0.3)

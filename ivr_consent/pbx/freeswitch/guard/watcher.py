@@ -385,8 +385,10 @@ class Guard:
     async def _are_listed_later(self, uuid: str, paths: list[str], application: str) -> bool:
         """Whether these are media bugs after all: RECORD_START is told a moment before the channel's list has them."""
         ours = any(id_of(path, self.policy.recordings) is not None for path in paths)
+        if not paths or (not ours and application.lower() in RECORDING_APPLICATIONS):
+            return False
         until = time.monotonic() + LISTED_S
-        while (ours or application.lower() not in RECORDING_APPLICATIONS) and time.monotonic() < until:
+        while time.monotonic() < until:
             if not set(paths).isdisjoint(await self._switch.recorders(uuid)):
                 return True
             await asyncio.sleep(LOOK_S)
