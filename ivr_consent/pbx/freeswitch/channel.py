@@ -153,11 +153,26 @@ class _Done:
 
 
 @dataclass(frozen=True, slots=True)
+class _Moment:
+    """When something happened: by the switch's own clock, where it tells, and when we heard of it (seconds)."""
+
+    switch: float | None
+    heard: float
+
+    def since(self, other: _Moment) -> float:
+        """Seconds from another moment to this one. By one clock alone: a busy machine lets us hear of things late."""
+        if self.switch is not None and other.switch is not None:
+            return self.switch - other.switch
+        return self.heard - other.heard
+
+
+@dataclass(frozen=True, slots=True)
 class _Key:
-    """A key that was released, and when its press began."""
+    """A key that was released, when, and how long it was down."""
 
     key: str
-    began: float
+    released: _Moment
+    seconds: float
 
 
 Request = Send | NextEvent | Vouch | FileAppears | Released | Discard
@@ -280,7 +295,7 @@ class Channel:
         flushed = yield from self._execute("flush_dtmf")
         if flushed is None:
             return self._ended()
-        opened = _told_at(flushed.event, self._now)
+        opened = _moment(flushed.event, self._now)
         if self._keys:
             return self._pressed(opened)
         done = yield from self._playback(f"silence_stream://{step.timeout_ms}", "any", seconds)
@@ -298,11 +313,12 @@ class Channel:
             return self._end
         return TimedOut()
 
-    def _pressed(self, opened: float) -> Pressed:
+    def _pressed(self, opened: _Moment) -> Pressed:
         """The first key that came; negative where its press began before the window opened."""
         first = self._keys[0]
         self._keys.clear()
-        return Pressed(first.key, 0, int((first.began - opened) * 1000 // 1), Timing.EVENT)
+        after = first.released.since(opened) - first.seconds
+        return Pressed(first.key, 0, int(after * 1000 // 1), Timing.EVENT)
 
     def _record(self, step: Record) -> Performing:
         """The only recorder command there is: with a grant, on a channel that the switch itself vouches for."""
@@ -515,7 +531,7 @@ class Channel:
                 if key in KEYS:
                     clock = self._key_rate if event.get("DTMF-Source") == "RTP" else KEY_RATE
                     seconds = min(_number(event.get("DTMF-Duration")) / clock, LONGEST_PRESS_S)
-                    self._keys = [*self._keys[-9:], _Key(key, _told_at(event, at) - seconds)]
+                    self._keys = [*self._keys[-9:], _Key(key, _moment(event, at), seconds)]
 
     def _lease(self, seconds: float) -> Generator[Request, Response, None]:
         """Move the switch's own timer past the next step: if we hang, it takes the call back soon after."""
@@ -551,13 +567,10 @@ def _lost(response: Lost) -> Gone | Failed:
     return Gone() if response.hung_up else Failed(response.reason)
 
 
-def _told_at(event: Event, at: float) -> float:
-    """When an event happened, by the switch's own clock (s); by ours (``at``), where it says nothing of it.
-
-    What came before what is told by one clock alone: a busy machine lets us hear of it late.
-    """
-    stamp = event.get("Event-Date-Timestamp")
-    return int(stamp) / 1_000_000 if stamp.isascii() and stamp.isdigit() and len(stamp) < 20 else at
+def _moment(event: Event, at: float) -> _Moment:
+    stamp = event.get("Event-Date-Timestamp")  # microseconds
+    told = stamp.isascii() and stamp.isdigit() and len(stamp) < 20
+    return _Moment(int(stamp) / 1_000_000 if told else None, at)
 
 
 def _up(event: Event) -> bool:

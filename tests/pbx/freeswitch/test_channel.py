@@ -243,6 +243,23 @@ def test_hearing_of_a_press_late_makes_it_no_later(heard_at: float, expected: in
     assert result.after_ms == pytest.approx(expected, abs=1)
 
 
+@pytest.mark.parametrize("who", ["key", "window", "nobody"])
+def test_two_clocks_are_never_compared(who: str) -> None:
+    """A press that began before the window, and the switch's clock in one event alone."""
+
+    def script(name: str, argument: str) -> list[tuple[float, dict[str, str]]]:
+        stamp = {"Event-Date-Timestamp": "1795303309000000"}
+        if name == "playback":
+            at, told = dtmf(0.1, "1", 2080)
+            end = {**UP, **FILE_PLAYED, "variable_playback_terminator_used": "1"}
+            return [(at, {**told, **(stamp if who == "key" else {})}), (0.1, end)]
+        return [(0.02, {**UP, **(stamp if who == "window" else {})})]
+
+    result = Switch(script).play(Ask(8000, 800))
+    assert isinstance(result, Pressed)
+    assert -200 < result.after_ms < 0
+
+
 def test_a_key_that_was_told_of_before_the_window_opened() -> None:
     def script(name: str, argument: str) -> list[tuple[float, dict[str, str]]]:
         return [dtmf(0.005, "1", 10), ends()] if name == "flush_dtmf" else [ends()]
