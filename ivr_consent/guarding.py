@@ -13,6 +13,8 @@ from typing import Any, Final, Protocol
 
 from ivr_consent.audio.speech import CommandError, run_bounded
 from ivr_consent.config import Settings
+from ivr_consent.core.decision import Outcome
+from ivr_consent.core.errors import LedgerError
 from ivr_consent.logs import get_logger
 from ivr_consent.pbx.asterisk.guard.watcher import Guard
 from ivr_consent.pbx.asterisk.manager import ManagerLink
@@ -45,7 +47,7 @@ MAX_SAID: Final = 1 << 16
 log = get_logger()
 
 
-def policy_of(settings: Settings) -> Policy:
+def policy_of(settings: Settings, ledger: Ledger) -> Policy:
     """What the configuration wants of the guard."""
     guard = settings.guard
     spool = tuple(settings.path(Path(place)) for place in guard.spool)
@@ -54,7 +56,7 @@ def policy_of(settings: Settings) -> Policy:
     return Policy(
         enforce=guard.mode == "enforce",
         recordings=ours,
-        quarantine=Quarantine(directory, spool, ours),
+        quarantine=Quarantine(directory, spool, ours, granted_in(ledger)),
         leave_files=guard.files == "leave",
         round_s=float(guard.round_seconds),
         exemptions=tuple(
@@ -64,6 +66,20 @@ def policy_of(settings: Settings) -> Policy:
         agents=lambda line: tuple(settings.lines[line].agents) if line in settings.lines else (),
         spool=spool[0],
     )
+
+
+def granted_in(ledger: Ledger) -> Callable[[str], bool]:
+    """Whether a log has a call as granted, by its id. Blocking."""
+
+    def granted(call_id: str) -> bool:
+        try:
+            with ledger.reader() as reader:
+                record = reader.call(call_id)
+        except LedgerError:
+            return True  # a log that cannot be read just now is no reason to take a recording away
+        return record is not None and record.call_id == call_id and record.decision.outcome == Outcome.GRANTED.value
+
+    return granted
 
 
 class Sees(Protocol):
@@ -88,7 +104,7 @@ class Telling:
         self._ledger, self._command, self._spawn = ledger, command, spawn
         self._remedy = f"see: ivr-consent audit /etc/{switch}"
         self._commands = 0
-        self._turn = asyncio.Lock()
+        self._turn, self._order = asyncio.Lock(), asyncio.Lock()
 
     def incident(self, incident: Incident) -> None:
         """A recording without a grant."""
@@ -118,8 +134,12 @@ class Telling:
 
     def scope(self, call_id: str, kind: str, reason: str, *, confirmed: bool) -> None:
         """A lawful recording was paused, or goes on."""
-        self._spawn(asyncio.to_thread(self._note, call_id, kind, reason, confirmed), "guard_failed")
+        self._spawn(self._note_in_order(call_id, kind, reason, confirmed), "guard_failed")
         log.info(kind, call_id=call_id, reason=reason, confirmed=confirmed)
+
+    async def _note_in_order(self, call_id: str, kind: str, reason: str, confirmed: bool) -> None:
+        async with self._order:  # a pause and its end are told in the order in which they came
+            await asyncio.to_thread(self._note, call_id, kind, reason, confirmed)
 
     def _note(self, call_id: str, kind: str, reason: str, confirmed: bool) -> None:
         with self._ledger.reader() as reader:
@@ -171,7 +191,7 @@ def stop_all(ledger: Ledger, directory: Path) -> int:
 
 def make_guard(settings: Settings, link: ManagerLink, ledger: Ledger, telling: Telling) -> Guard:
     """The guard of a configuration, not yet started."""
-    policy = policy_of(settings)
+    policy = policy_of(settings, ledger)
     return Guard(link, policy, standings_of(ledger), telling, open_for(policy.recordings))
 
 

@@ -59,7 +59,7 @@ class FreeswitchSide:
         telling = Telling(self._ledger, settings.guard.command, self._spawn, settings.switch)
         # Its own connection: a storm of events must not hold up the calls.
         self._guard_link = event_socket_link(settings, events=EVENTS)
-        policy = policy_of(settings)
+        policy = policy_of(settings, self._ledger)
         self._guard = Guard(
             self._guard_link,
             policy,

@@ -6,6 +6,7 @@ import asyncio
 import json
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Coroutine, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -185,6 +186,28 @@ async def test_an_exemption_and_a_pause_are_in_the_log(ledger: Ledger) -> None:
     assert stands(ledger) is Standing.OPEN
 
 
+async def test_pause_and_end_are_told_in_their_order(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However long the log takes over the first."""
+    granted(ledger, "recording_confirmed")
+    tasks: list[asyncio.Task[object]] = []
+    telling = guarding.Telling(ledger, None, spawning(tasks))
+    note, waits = telling._note, threading.Event()
+
+    def slow(call_id: str, kind: str, reason: str, confirmed: bool) -> None:
+        if kind == "recording_paused":
+            waits.wait(0.2)
+        note(call_id, kind, reason, confirmed)
+
+    monkeypatch.setattr(telling, "_note", slow)
+    telling.scope(ID, "recording_paused", "on_hold", confirmed=True)
+    telling.scope(ID, "recording_resumed", "talking", confirmed=True)
+    await asyncio.gather(*tasks)
+    with ledger.reader() as reader:
+        record = reader.call(ID)
+    assert record is not None
+    assert [event.kind for event in record.later][-2:] == ["recording_paused", "recording_resumed"]
+
+
 # --- configuration ---------------------------------------------------------------------------------------------------
 
 
@@ -193,14 +216,24 @@ def settings(tmp_path: Path, **guard: Any) -> config.Settings:
     return config.parse(document, tmp_path / "ivr-consent.toml", "")
 
 
-def test_what_the_configuration_wants(tmp_path: Path) -> None:
+def test_what_nobody_granted_is_taken_out_of_our_directory(tmp_path: Path, ledger: Ledger) -> None:
+    granted(ledger, "recording_confirmed")
+    quarantine = guarding.policy_of(settings(tmp_path), ledger).quarantine
+    quarantine.ours.mkdir()
+    for call_id, fate in ((ID, Fate.REFUSED), ("f" * 32, Fate.QUARANTINED)):
+        path = quarantine.ours / f"{call_id}.raw"
+        path.write_bytes(b"voice")
+        assert quarantine.take(str(path)).fate is fate
+
+
+def test_what_the_configuration_wants(tmp_path: Path, ledger: Ledger) -> None:
     exemption = {"context": "dispatch", "basis": "GDPR 6(1)(c)", "reason": "emergency calls"}
-    policy = guarding.policy_of(settings(tmp_path, mode="watch", files="destroy", exemptions=[exemption]))
+    policy = guarding.policy_of(settings(tmp_path, mode="watch", files="destroy", exemptions=[exemption]), ledger)
     assert (policy.enforce, policy.leave_files, policy.quarantine.directory) == (False, False, None)
     assert policy.exemptions[0].basis == "GDPR 6(1)(c)"
     assert policy.agents("support") == ("PJSIP/agent-*",)
     assert policy.agents("unknown") == ()
-    assert guarding.policy_of(settings(tmp_path)).quarantine.directory == tmp_path / "quarantine"
+    assert guarding.policy_of(settings(tmp_path), ledger).quarantine.directory == tmp_path / "quarantine"
 
 
 @pytest.mark.parametrize(

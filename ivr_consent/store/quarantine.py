@@ -1,7 +1,7 @@
 """What is done with the file of a recording that nobody consented to: moved aside, or destroyed.
 
 Its name comes from the switch, where a dialplan may have built it from what a caller sent. So only a plain file within
-the directories that recordings are written to is touched, never through a link, and never one of our own.
+the directories that recordings are written to is touched, never through a link, and never a recording with a grant.
 """
 
 from __future__ import annotations
@@ -9,9 +9,11 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import re
 import secrets
 import shutil
 import stat
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
@@ -30,6 +32,9 @@ ENDINGS: Final = frozenset(
     }
 )
 """What the files of recordings end in; nothing else is touched."""
+
+
+_OF_A_CALL: Final = re.compile(r"[0-9a-f]{32}(?=[.-])")
 
 
 class Fate(Enum):
@@ -61,7 +66,9 @@ class Quarantine:
     directory: Path | None
     spool: tuple[Path, ...]
     ours: Path
-    """Our own recordings: not touched."""
+    """Where our own recordings are: what has the name of one that was granted is not touched."""
+    granted: Callable[[str], bool] = lambda _: True
+    """Whether the log has a call, by its id, as granted; where that cannot be told, it has. Blocking."""
 
     def take(self, name: str, *, leave: bool = False) -> Kept:
         """Do with a file what is configured; its name is absolute. Raises nothing."""
@@ -81,7 +88,8 @@ class Quarantine:
         if leave:
             return Kept(Fate.LEFT, status.st_size)
         folder = path.parent.resolve()
-        if not stat.S_ISREG(status.st_mode) or path.suffix.lower() not in ENDINGS or not self._within(folder):
+        plain = stat.S_ISREG(status.st_mode) and path.suffix.lower() in ENDINGS
+        if not plain or not self._may_take(folder, path.name):
             return Kept(Fate.REFUSED, status.st_size)
         path = folder / path.name
         if self.directory is None:
@@ -91,8 +99,12 @@ class Quarantine:
         _move(path, self.directory / kept)
         return Kept(Fate.QUARANTINED, status.st_size, kept)
 
-    def _within(self, folder: Path) -> bool:
-        if folder.is_relative_to(self.ours.resolve()):
+    def _may_take(self, folder: Path, name: str) -> bool:
+        ours = self.ours.resolve()
+        if folder == ours:
+            call_id = _OF_A_CALL.match(name)
+            return call_id is None or not self.granted(call_id[0])
+        if folder.is_relative_to(ours):
             return False
         return any(folder.is_relative_to(place.resolve()) for place in self.spool)
 

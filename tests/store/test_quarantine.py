@@ -77,6 +77,29 @@ def test_our_own_recordings_are_not_touched(tmp_path: Path) -> None:
     assert path.exists()
 
 
+@pytest.mark.parametrize(
+    ("name", "fate"),
+    [
+        (f"{'a' * 32}.raw", Fate.REFUSED),
+        (f"{'a' * 32}-caller.wav", Fate.REFUSED),
+        (f"{'b' * 32}.raw", Fate.QUARANTINED),
+        (f"{'b' * 32}-agent.wav", Fate.QUARANTINED),
+        ("theirs.wav", Fate.QUARANTINED),
+        (f"{'b' * 32}.withdrawn", Fate.REFUSED),
+        (f"{'b' * 32}.wav.part", Fate.REFUSED),
+        (f"deeper/{'b' * 32}.raw", Fate.REFUSED),
+    ],
+)
+def test_in_our_own_directory_only_what_nobody_granted_is_taken(tmp_path: Path, name: str, fate: Fate) -> None:
+    """I4: who writes where our recordings are has no grant by that."""
+    ours = tmp_path / "recordings"
+    (ours / "deeper").mkdir(parents=True)
+    (ours / name).write_bytes(b"voice")
+    quarantine = Quarantine(tmp_path / "q", (tmp_path / "spool",), ours, lambda call_id: call_id == "a" * 32)
+    assert quarantine.take(str(ours / name)).fate is fate
+    assert (ours / name).exists() == (fate is Fate.REFUSED)
+
+
 @pytest.mark.parametrize("name", ["", "relative.wav", "/with\0nul.wav", "/" + "x" * 5000])
 def test_names_that_are_none(spool: Path, name: str) -> None:
     assert made(spool).take(name).fate is Fate.NOT_FOUND
