@@ -17,10 +17,11 @@ import time
 from collections.abc import Iterator
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final, Protocol, TextIO
+from typing import TYPE_CHECKING, Annotated, Any, Final, TextIO
 
 import typer
 
+from ivr_consent.cli import run_live
 from ivr_consent.cli.terminal import Exit, Json, print_json, safe
 from ivr_consent.core.errors import ConfigurationError, ConsentError, Problem
 
@@ -107,18 +108,6 @@ class Pbx(StrEnum):
     FREESWITCH = "freeswitch"
 
 
-class Caller(Protocol):
-    """Whoever called, for the keyboard."""
-
-    def press(self, key: str) -> None:
-        """Press a key and let it go."""
-        ...
-
-    def hang_up(self) -> None:
-        """Hang up."""
-        ...
-
-
 def run(
     pbx: Annotated[
         Pbx,
@@ -153,6 +142,8 @@ def run(
         run_freeswitch.need()
     show = _Screen(sys.stderr if json else sys.stdout)
     settings = _settings(home, line, show)
+    if pbx is Pbx.FREESWITCH:
+        settings = settings.model_copy(update={"switch": "freeswitch"})  # its sounds are built, and its part serves
     _build(settings, show)
     with _log_into(home / "service.log"):
         document = asyncio.run(_play(settings, pbx, line, presses, show))
@@ -266,7 +257,7 @@ class _Stage:
     def __init__(self, settings: Settings, line: str, presses: list[str] | None, show: _Screen) -> None:
         self.settings, self.line, self.show = settings, line, show
         self.scripted = presses is not None
-        self.caller: Caller | None = None
+        self.caller: run_live.Caller | None = None
         self.gone = asyncio.Event()
         self._presses = list(presses or ())
         self._ticker: asyncio.TimerHandle | None = None
@@ -423,10 +414,7 @@ class _Live:
 
         secret = secrets.token_urlsafe(32)
         path = settings.source.parent / "manager.secret"
-        path.unlink(missing_ok=True)
-        with os.fdopen(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "w") as file:
-            file.write(secret)
-        stack.callback(path.unlink, missing_ok=True)
+        stack.enter_context(run_live.secret_file(path, secret))
         show.line("starting Asterisk 22")
         pbx = self._pbx = self._instance("22", dialplan=DIALPLAN)
         rights = needed(settings)
@@ -453,54 +441,14 @@ class _Live:
         stage = self._stage
         phone: Phone = await stack.enter_async_context(Phone(("127.0.0.1", self._pbx.sip_port), tone=CALLER_HZ))
         call = await phone.call(stage.line)
-        caller = _PhoneCaller(call)
-        stage.caller = caller
-        if stage.gone.is_set():
-            caller.hang_up()
-        through = asyncio.create_task(call.wait_tone(AGENT_HZ, CALL_S))
-        gone = asyncio.create_task(call.wait_hung_up(CALL_S))
-        try:
-            await asyncio.wait({through, gone}, return_when=asyncio.FIRST_COMPLETED)
-            if call.alive and through.done() and through.exception() is None:
-                decided = _newest(stage.settings)
-                route = "unrecorded" if decided is None else decided.route
-                with contextlib.suppress(TimeoutError):
-                    await call.wait_hung_up(stage.through(route))
-            await call.hang_up()
-        finally:
-            for task in (through, gone):
-                task.cancel()
-            await asyncio.gather(through, gone, return_exceptions=True)
-            await caller.close()
+        await run_live.play(stage, call, self._through(call), call.wait_hung_up(CALL_S))
         return _outcome(stage.settings)
 
-
-class _PhoneCaller:
-    """The SIP phone's call, for the keyboard: what it does takes time, and one key is down at a time."""
-
-    def __init__(self, call: Call) -> None:
-        self._call = call
-        self._tasks: set[asyncio.Task[None]] = set()
-        self._one_key = asyncio.Lock()
-
-    def press(self, key: str) -> None:
-        self._do(self._press(key))
-
-    def hang_up(self) -> None:
-        self._do(self._call.hang_up())
-
-    async def close(self) -> None:
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-
-    async def _press(self, key: str) -> None:
-        async with self._one_key:
-            if self._call.up:
-                await self._call.press(key)
-
-    def _do(self, work: Any) -> None:
-        task = asyncio.get_running_loop().create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+    async def _through(self, call: Call) -> str:
+        """The line that the caller is through to, once the agent is heard."""
+        await call.wait_tone(AGENT_HZ, CALL_S)
+        decided = _newest(self._stage.settings)
+        return "unrecorded" if decided is None else decided.route
 
 
 # --- the keyboard and the screen ---------------------------------------------------------------------------------

@@ -46,9 +46,10 @@ class FakeCall(Channel):
         def released() -> None:
             if handle is not None:
                 self._keys.discard(handle)
-            self.pressed.append((key, began, time.monotonic()))
+            ended = time.monotonic()
+            self.pressed.append((key, began, ended))
             if self.alive:
-                self.digit(key, round(duration * RATE))
+                self.digit(key, round((ended - began) * RATE))  # how long it was down, not how long it was to be
 
         handle = asyncio.get_running_loop().call_later(duration, released)
         self._keys.add(handle)

@@ -203,7 +203,7 @@ async def test_the_command_that_plays_a_call(there: Site, tmp_path: Path) -> Non
         text = EXAMPLE.replace('languages = ["en", "da"]', 'languages = ["en"]')
         text = text.replace('audio = "audio"', f'audio = "{audio}"')
         path.write_text(f'{text}[prompts.voices.en]\ncommand = ["{sys.executable}", "{voice}"]\n')
-        publish(config.load(path))
+        publish(config.load(path).model_copy(update={"switch": "freeswitch"}))
     words = [sys.executable, "-m", "ivr_consent.cli.main", "run", "--pbx", "freeswitch", "--home", str(tmp_path)]
     done = await asyncio.to_thread(
         subprocess.run, [*words, "--json"], capture_output=True, text=True, check=False, timeout=DEADLINE_S * 2

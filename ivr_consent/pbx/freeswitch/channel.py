@@ -89,6 +89,10 @@ KEY_RATE: Final = 8000
 """Hz of the samples in which the length of a key press is told, unless the call's telephone events have another clock
 (RFC 4733): with Opus they have 48 kHz."""
 
+QUEUED_S: Final = 0.02
+"""A released key waits in the switch's queue for up to a frame before it is told of: it was pressed that much earlier
+than its event says."""
+
 LONGEST_PRESS_S: Final = 60.0
 """A press that says it lasted longer is taken for one of this length: it began before anything was asked."""
 
@@ -317,7 +321,7 @@ class Channel:
         """The first key that came; negative where its press began before the window opened."""
         first = self._keys[0]
         self._keys.clear()
-        after = first.released.since(opened) - first.seconds
+        after = first.released.since(opened) - first.seconds - QUEUED_S
         return Pressed(first.key, 0, int(after * 1000 // 1), Timing.EVENT)
 
     def _record(self, step: Record) -> Performing:
