@@ -16,8 +16,6 @@ from ivr_consent.config import Settings
 from ivr_consent.core.decision import Outcome
 from ivr_consent.core.errors import LedgerError
 from ivr_consent.logs import get_logger
-from ivr_consent.pbx.asterisk.guard.watcher import Guard
-from ivr_consent.pbx.asterisk.manager import ManagerLink
 from ivr_consent.pbx.incidents import EXEMPTED, INCIDENT, Exempted, Incident
 from ivr_consent.pbx.policy import Exemption, OpenFor, Policy, Standings
 from ivr_consent.store import recordings
@@ -25,9 +23,6 @@ from ivr_consent.store.granted import Standing, standing
 from ivr_consent.store.ledger import Ledger
 from ivr_consent.store.open_files import OpenFiles
 from ivr_consent.store.quarantine import ENDINGS, Quarantine
-
-EVENTS: Final = "call,dialplan,agi"
-"""Classes of the manager's events that the guard hears."""
 
 COMMAND_S: Final = 30.0
 """How long the site's command may take for one incident."""
@@ -187,12 +182,6 @@ def stop_all(ledger: Ledger, directory: Path) -> int:
         ledger.note_now(record.call_id, record.line, "recording_stopped", details)
         log.error("recording_stopped", call_id=record.call_id, reason="guard_blind", erased=erased)
     return len(records)
-
-
-def make_guard(settings: Settings, link: ManagerLink, ledger: Ledger, telling: Telling) -> Guard:
-    """The guard of a configuration, not yet started."""
-    policy = policy_of(settings, ledger)
-    return Guard(link, policy, standings_of(ledger), telling, open_for(policy.recordings))
 
 
 def open_for(recordings: Path) -> OpenFor:

@@ -9,9 +9,9 @@ from typing import Any, Final
 
 from ivr_consent.config import Settings
 from ivr_consent.core.errors import ConsentError
-from ivr_consent.guarding import EVENTS, Telling, make_guard, stop_while_blind
+from ivr_consent.guarding import Telling, open_for, policy_of, standings_of, stop_while_blind
 from ivr_consent.pbx import withdrawing
-from ivr_consent.pbx.asterisk.guard.watcher import Guard
+from ivr_consent.pbx.asterisk.guard.watcher import EVENTS, Guard
 from ivr_consent.pbx.asterisk.keys import KeyPresses
 from ivr_consent.pbx.asterisk.manager import ManagerLink
 from ivr_consent.pbx.asterisk.server import Server
@@ -59,7 +59,9 @@ class AsteriskSide:
             return
         telling = Telling(self._ledger, settings.guard.command, self._spawn)
         link = _manager_link(settings, EVENTS)  # its own: a storm of events must not hold up key presses
-        self._guard = make_guard(settings, link, self._ledger, telling)
+        policy = policy_of(settings, self._ledger)
+        standings, files = standings_of(self._ledger), open_for(policy.recordings)
+        self._guard = Guard(link, policy, standings, telling, files)
         await self._guard.start()
         if settings.guard.when_blind == "stop":
             self._spawn(stop_while_blind(self._guard, self._ledger, self._recordings), "guard_failed")
@@ -75,13 +77,21 @@ class AsteriskSide:
 
     async def withdraw(self, call_id: str, by: str) -> bool:
         """Consent is withdrawn in the call; whether nothing is left."""
-        return await withdrawing.withdraw(self._ledger, self._recordings, self._reached(), call_id, by)
+        done = await withdrawing.withdraw(self._ledger, self._recordings, self._reached(), call_id, by)
+        self._look_at_scopes()
+        return done
 
     async def withdraw_marked(self) -> None:
         """What was pressed while we were away. The first time, the manager link is given a moment to come up."""
         if self._link is not None and not self._link.up and withdrawals.marked(self._recordings):
             await self._link.wait_up(LINK_S)
-        await withdrawing.withdraw_marked(self._ledger, self._recordings, self._reached())
+        if await withdrawing.withdraw_marked(self._ledger, self._recordings, self._reached()):
+            self._look_at_scopes()
+
+    def _look_at_scopes(self) -> None:
+        """Who has withdrawn may be in the bridge of somebody else's recording, which no event tells."""
+        if self._guard is not None:
+            self._guard.look_at_scopes()
 
     async def stop_guard(self) -> None:
         """End the guard."""

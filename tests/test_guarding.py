@@ -10,7 +10,7 @@ import threading
 from collections.abc import Callable, Coroutine, Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import pytest
 
@@ -19,7 +19,6 @@ from ivr_consent.core.decision import Outcome
 from ivr_consent.core.errors import ConfigurationError
 from ivr_consent.core.flow import failed_decision
 from ivr_consent.core.steps import Granted
-from ivr_consent.pbx.asterisk.guard.watcher import Guard
 from ivr_consent.pbx.incidents import Exempted, Incident
 from ivr_consent.store import recordings
 from ivr_consent.store.granted import Standing, standing
@@ -103,7 +102,7 @@ async def test_recordings_end_when_the_guard_stays_blind(
     path = directory / f"{ID}.raw"
     path.write_bytes(b"voice")
     guard = Blind()
-    work = asyncio.create_task(guarding.stop_while_blind(cast("Guard", guard), ledger, directory))
+    work = asyncio.create_task(guarding.stop_while_blind(guard, ledger, directory))
     try:
         await asyncio.sleep(0.3)  # it sees: nothing is to happen
         assert path.exists()

@@ -61,13 +61,16 @@ async def withdraw(ledger: Ledger, directory: Path, switch: Recorders | None, ca
     return done
 
 
-async def withdraw_marked(ledger: Ledger, directory: Path, switch: Recorders | None) -> None:
-    """Do what was pressed while nobody could be told: the marks beside recordings tell of it."""
+async def withdraw_marked(ledger: Ledger, directory: Path, switch: Recorders | None) -> int:
+    """Do what was pressed while nobody could be told: the marks beside recordings tell of it. Answers how often."""
+    count = 0
     for call_id in await asyncio.to_thread(withdrawals.marked, directory):
         by = await asyncio.to_thread(withdrawals.mark, directory, call_id)
         # What is of no recording of ours, or of an erased one, is for the sweep to clear away.
         if by is not None and await asyncio.to_thread(_channel, ledger, call_id) is not None:
             await withdraw(ledger, directory, switch, call_id, by)
+            count += 1
+    return count
 
 
 def _channel(ledger: Ledger, call_id: str) -> str | None:

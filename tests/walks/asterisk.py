@@ -311,7 +311,6 @@ class World:
 
     async def presses(self, consent: Consent, *, by_agent: bool) -> None:
         """The code in the call: the caller's is carried out by the dialplan, the agent's by the service."""
-        self._leaves_callers(consent.call)
         if not by_agent:
             recorders = self._recorders(consent.call)
             if consent.path in recorders:
@@ -322,18 +321,11 @@ class World:
 
     async def withdraws_by_administrator(self, consent: Consent) -> None:
         """``ivr-consent withdraw``: it knows nothing of the switch."""
-        self._leaves_callers(consent.call)
         await asyncio.to_thread(lifecycle.withdraw, self.ledger, self.ours, consent.id)
         consent.state = WITHDRAWN
         if self.guard is not None:
             self.guard._everything.set()  # its next round, brought forward
         await self.settle()
-
-    def _leaves_callers(self, name: str) -> None:
-        """Of a withdrawal by somebody else in the bridge the guard hears at the next change of the bridge only."""
-        channel = self.switch.channels.get(name)
-        if channel is not None and any(peer.startswith("PJSIP/caller") for peer in channel.peers):
-            self._part(name)
 
     # --- those who may not -------------------------------------------------------------------------------------------
 
@@ -388,7 +380,8 @@ class World:
             await self._rest()
             if self.sighted:
                 switch = Recorders(self.switch)
-                await withdrawing.withdraw_marked(self.ledger, self.ours, switch)
+                if await withdrawing.withdraw_marked(self.ledger, self.ours, switch) and self.guard is not None:
+                    self.guard.look_at_scopes()
                 await asyncio.to_thread(lifecycle.sweep, self.ledger, self.ours, frozenset())
                 await asyncio.to_thread(lifecycle.erase_leftovers, self.ledger, self.ours)
                 await self._rest()

@@ -21,7 +21,7 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from ivr_consent.pbx.asterisk.guard import watcher
+from ivr_consent.pbx import watching
 from tests.walks.asterisk import OPEN, OVER, WITHDRAWN, Consent, World
 
 WALKS = int(os.environ.get("IVR_CONSENT_WALKS", "10"))
@@ -217,7 +217,7 @@ class Walk(RuleBasedStateMachine):
 
 
 def test_invariants_hold_after_every_step(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(watcher, "HEARTBEAT_S", 0.01)
+    monkeypatch.setattr(watching, "HEARTBEAT_S", 0.01)
     run_state_machine_as_test(
         Walk,
         settings=settings(

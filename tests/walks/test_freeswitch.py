@@ -21,8 +21,8 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
+from ivr_consent.pbx import watching
 from ivr_consent.pbx.freeswitch import link
-from ivr_consent.pbx.freeswitch.guard import watcher
 from ivr_consent.store import lifecycle
 from ivr_consent.testing.fake_freeswitch import FakeCall
 from tests.walks.freeswitch import AGENTS, OPEN, OVER, STRANGER, WITHDRAWN, Consent, World
@@ -212,7 +212,7 @@ class Walk(RuleBasedStateMachine):
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """What only passes time in a walk."""
-    monkeypatch.setattr(watcher, "HEARTBEAT_S", 0.02)
+    monkeypatch.setattr(watching, "HEARTBEAT_S", 0.02)
     monkeypatch.setattr(link, "AGAIN_S", (0.01,) * 5)
     monkeypatch.setattr(lifecycle, "SETTLE_S", 0.2)
 

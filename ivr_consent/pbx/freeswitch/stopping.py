@@ -13,8 +13,9 @@ from typing import Final
 
 from ivr_consent.core.errors import EventSocketError
 from ivr_consent.pbx.freeswitch import variables, wire
-from ivr_consent.pbx.freeswitch.guard.asking import CONFERENCE, GONE, PLAIN_PATH, Asks, ChannelGone, Switch
+from ivr_consent.pbx.freeswitch.guard.asking import CONFERENCE, GONE, PLAIN_PATH, Asks, Switch
 from ivr_consent.pbx.policy import Stops
+from ivr_consent.pbx.watching import ChannelGone
 
 MAX_ROUNDS: Final = 20
 """Rounds of stopping on one channel; more recorders are being started as fast as we stop them."""

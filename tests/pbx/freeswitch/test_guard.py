@@ -15,9 +15,8 @@ import pytest
 
 from ivr_consent.core.steps import Granted
 from ivr_consent.guarding import granted_in, open_for, standings_of
-from ivr_consent.pbx import withdrawing
+from ivr_consent.pbx import watching, withdrawing
 from ivr_consent.pbx.freeswitch import wire
-from ivr_consent.pbx.freeswitch.guard import watcher
 from ivr_consent.pbx.freeswitch.guard.asking import Leg, id_of, recorders_in
 from ivr_consent.pbx.freeswitch.guard.watcher import EVENTS, Guard
 from ivr_consent.pbx.freeswitch.link import Link
@@ -382,7 +381,7 @@ async def test_a_round_asks_each_channel_once_and_waits_for_nothing(tmp_path: Pa
 
 async def test_without_events_it_is_blind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A link that is up and brings nothing: its own heartbeat does not come back."""
-    monkeypatch.setattr(watcher, "BEHIND_S", 0.3)
+    monkeypatch.setattr(watching, "BEHIND_S", 0.3)
     async with watched(tmp_path) as site:
         monkeypatch.setattr(site.link, "on_event", None)
         await until(lambda: site.guard.blind in ("switch_events_late", "switch_events_missing"))

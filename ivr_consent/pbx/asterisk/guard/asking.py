@@ -14,16 +14,13 @@ from typing import Final
 
 from ivr_consent.core.errors import ManagerError
 from ivr_consent.pbx.asterisk.stopping import NO_CHANNEL, REPLY_S, Asks
+from ivr_consent.pbx.watching import ChannelGone
 
 _HANDLE: Final = re.compile(r"0x[0-9a-f]{1,16}")
 _ID: Final = re.compile(r"[0-9a-f]{32}")
 
 LIST_S: Final = 10.0
 """How long the list of all channels may take."""
-
-
-class ChannelGone(Exception):
-    """There is no such channel any more: nothing records on it."""
 
 
 @dataclass(frozen=True, slots=True)

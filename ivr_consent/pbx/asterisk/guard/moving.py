@@ -6,9 +6,10 @@ import asyncio
 import time
 
 from ivr_consent.core.errors import ManagerError
-from ivr_consent.pbx.asterisk.guard.asking import ChannelGone, Switch
+from ivr_consent.pbx.asterisk.guard.asking import Switch
 from ivr_consent.pbx.asterisk.stopping import LEAVES_S, LOOK_S, REPLY_S, hang_up
 from ivr_consent.pbx.policy import Stops
+from ivr_consent.pbx.watching import ChannelGone
 
 
 async def move_on(switch: Switch, channel: str, application: str) -> Stops:

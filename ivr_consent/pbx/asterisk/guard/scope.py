@@ -19,9 +19,10 @@ from typing import Final, Protocol
 from ivr_consent.core.errors import ManagerError
 from ivr_consent.logs import get_logger
 from ivr_consent.pbx.asterisk import variables
-from ivr_consent.pbx.asterisk.guard.asking import ChannelGone, Running, Switch
+from ivr_consent.pbx.asterisk.guard.asking import Running, Switch
 from ivr_consent.pbx.asterisk.manager import Event
 from ivr_consent.pbx.asterisk.stopping import stop_recorders
+from ivr_consent.pbx.watching import ChannelGone
 
 MAX_HELD: Final = 4096
 """Channels of which it is remembered that they hear music."""

@@ -1,27 +1,21 @@
-"""The guard itself: it hears hints, asks the switch what is so, and stops what has no grant.
-
-It remembers nothing that an event could make it forget: each time it asks anew what records on a channel, and by which
-grant. What it cannot hear of (a link that was down, a start before its own) it finds in its rounds over all channels.
-"""
+"""The guard of Asterisk: what its events hint at, how each way of recording is asked about and stopped."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import dataclasses
-import secrets
 import time
 from collections import OrderedDict, deque
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from collections.abc import Awaitable, Callable, Iterable
 from pathlib import Path
 from typing import Final
 
-from ivr_consent.core.errors import ConsentError, ManagerError
+from ivr_consent.core.errors import ManagerError
 from ivr_consent.logs import get_logger
 from ivr_consent.pbx.asterisk import variables
 from ivr_consent.pbx.asterisk.guard import ways
-from ivr_consent.pbx.asterisk.guard.asking import ChannelGone, Running, Switch, id_of
+from ivr_consent.pbx.asterisk.guard.asking import Running, Switch, id_of
 from ivr_consent.pbx.asterisk.guard.moving import move_on
 from ivr_consent.pbx.asterisk.guard.scope import Scope
 from ivr_consent.pbx.asterisk.guard.ways import Hint, Kind, hint_of
@@ -30,93 +24,49 @@ from ivr_consent.pbx.asterisk.rights import NEEDED_ACTIONS
 from ivr_consent.pbx.asterisk.stopping import hang_up, stop_conference, stop_monitor, stop_one, stop_recorders
 from ivr_consent.pbx.incidents import Exempted, Incident
 from ivr_consent.pbx.policy import Exemption, OpenFor, Policy, Reports, Standings, Stops
+from ivr_consent.pbx.watching import HEARTBEAT_S, REMEMBERED, ChannelGone, Watch
 from ivr_consent.store.granted import Standing
 
-MAX_WAITING: Final = 5000
-"""Hints that wait; more, and the guard asks for everything instead."""
-
-AT_ONCE: Final = 16
-"""Hints looked into at the same time."""
+EVENTS: Final = "call,dialplan,agi"
+"""Classes of the manager's events that the guard hears."""
 
 TELL_WITHIN_S: Final = 1.0
 """So long the telling of an incident waits for recordings that are still to be stopped."""
 
 TELL_PAUSE_S: Final = 0.005
 
-BEHIND_S: Final = 2.0
-"""A hint that waited so long, or a heartbeat that was not heard of within this time: the guard is behind, so blind."""
-
-HEARTBEAT_S: Final = 1.0
-"""How often it sees whether it still hears everything."""
-
-FILES_REMEMBERED: Final = 4096
-"""Channels whose newest recorders' files are remembered, for the look at the switch's open files."""
-
 MAX_FILES: Final = 16
-"""Such files of one channel."""
+"""Files that the newest recorders of a channel write, remembered for the look at the switch's open files."""
 
 log = get_logger()
 
 SCOPE_EVENTS: Final = ("BridgeEnter", "BridgeLeave", "MusicOnHoldStart", "MusicOnHoldStop")
 
 
-@dataclass(slots=True)
-class _Turn:
-    """Who looks into a channel, and who waits to."""
-
-    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
-    users: int = 0
-
-
-class Guard:
+class Guard(Watch[Hint]):
     """Watches one switch through a manager link of its own, until :meth:`stop`."""
+
+    LINK_DOWN = "manager_link_down"
+    EVENTS_MISSING = "manager_events_missing"
+    EVENTS_LATE = "manager_events_late"
+    UNANSWERED = ManagerError
+
+    _link: ManagerLink
+    _switch: Switch
+    scope: Scope
 
     def __init__(
         self, link: ManagerLink, policy: Policy, standings: Standings, reports: Reports, open_for: OpenFor
     ) -> None:
-        self.policy = policy
-        self._link, self._switch = link, Switch(link)
+        super().__init__(link, Switch(link), policy)
         self._standings, self._reports, self._open_for = standings, reports, open_for
-        self._waiting: OrderedDict[tuple[Kind, str], tuple[Hint, float]] = OrderedDict()
         self._files: OrderedDict[str, list[str]] = OrderedDict()
-        self._told: OrderedDict[tuple[str, str, str], None] = OrderedDict()
-        self._turns: dict[str, _Turn] = {}
-        """Of each channel that is being looked into: never twice at once, or the second would stop one too many."""
         self._to_tell: deque[tuple[float, Callable[[], Awaitable[None]]]] = deque()
         self._more_to_tell = asyncio.Event()
-        self._more = asyncio.Event()
-        self._everything = asyncio.Event()
         self._has_monitor = False
-        self._seen_all = False
         self._rights: frozenset[str] = frozenset()
-        self._asked = 0
-        """The connection on which everything was asked."""
-        self._said: str | None = "not_started"
-        self._beat = ""
-        self._beat_at = self._beat_heard = 0.0
-        self._tasks: list[asyncio.Task[None]] = []
+        """What the manager user may not do, and has to."""
         self.scope = Scope(self._switch, reports, self._stands, policy.agents)
-
-    # --- whether it sees ---------------------------------------------------------------------------------------------
-
-    @property
-    def blind(self) -> str | None:
-        """Why it does not see all that records at this moment; ``None`` when it does."""
-        if not self._link.up:
-            return "manager_link_down"
-        if self._rights:
-            return "manager_rights_missing"
-        if not self._seen_all or self._link.connections != self._asked:
-            return "switch_not_asked_yet"
-        now = time.monotonic()
-        if self._beat and now - self._beat_at > BEHIND_S:
-            return "manager_events_missing" if not self._beat_heard else "manager_events_late"
-        oldest = next(iter(self._waiting.values()), None)
-        if oldest is not None and now - oldest[1] > BEHIND_S:
-            return "guard_overloaded"
-        return None
-
-    # --- start and end -----------------------------------------------------------------------------------------------
 
     async def start(self) -> None:
         """Begin to watch, in the background."""
@@ -126,17 +76,12 @@ class Guard:
         for name in SCOPE_EVENTS:
             self._link.on(name, self._hear_scope)
         self._link.only(ways.is_wanted)
-        loop = asyncio.get_running_loop()
-        self._tasks = [loop.create_task(self._work()) for _ in range(AT_ONCE)]
-        more = (self._watch_link(), self._rounds(), self._tell_later())
-        self._tasks += [loop.create_task(work) for work in more]
+        self._begin_to_watch(self._tell_later())
         await self._link.start()
 
     async def stop(self) -> None:
         """End; nothing on the switch is changed."""
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await super().stop()
         while self._to_tell:
             await self._guarded(self._to_tell.popleft()[1]())
         await self._link.close()
@@ -145,8 +90,7 @@ class Guard:
 
     def _hear(self, event: Event) -> None:
         if event.name == "VarSet" and event.headers.get("Variable") == ways.HEARTBEAT:
-            if self._beat and event.headers.one("Value") == self._beat:
-                self._beat, self._beat_heard = "", time.monotonic()
+            self._heard_beat(event.headers.one("Value") or "")
             return
         hint = hint_of(event)
         if hint is not None:
@@ -158,20 +102,13 @@ class Guard:
 
     def _hear_scope(self, event: Event) -> None:
         for channel in self.scope.hear(event):
-            self._take(Hint(Kind.SCOPE, channel))
+            self._take(self._scope_hint(channel))
+
+    def _scope_hint(self, channel: str) -> Hint:
+        return Hint(Kind.SCOPE, channel)
 
     async def _stands(self, call_id: str, uniqueid: str) -> bool:
         return await self._standings(call_id, uniqueid) is Standing.OPEN
-
-    def _take(self, hint: Hint) -> None:
-        key = (hint.kind, hint.channel)
-        if key in self._waiting:
-            return  # it is asked anew anyway
-        if len(self._waiting) >= MAX_WAITING:
-            self._everything.set()
-            return
-        self._waiting[key] = (hint, time.monotonic())
-        self._more.set()
 
     def _remember(self, channel: str, file: str) -> None:
         files = self._files.setdefault(channel, [])
@@ -179,53 +116,23 @@ class Guard:
             files.append(file)
             del files[:-MAX_FILES]
         self._files.move_to_end(channel)
-        while len(self._files) > FILES_REMEMBERED:
+        while len(self._files) > REMEMBERED:
             self._files.popitem(last=False)
 
-    async def _work(self) -> None:
-        while True:
-            while not self._waiting:
-                self._more.clear()
-                await self._more.wait()
-            (_, (hint, since)) = self._waiting.popitem(last=False)
-            await self._guarded(self._look_into(hint, since, "event"))
-
-    async def _guarded(self, work: Awaitable[None]) -> None:
-        try:
-            await work
-        except ChannelGone:
-            return
-        except ManagerError:
-            self._everything.set()  # asked again, for everything, as soon as the switch answers
-        except ConsentError as error:
-            log.error("guard_failed", problem=str(error))
-            self._everything.set()
-        except Exception:  # the root of a task: one channel's trouble must not end the guard
-            log.exception("guard_failed")
-            self._everything.set()
-
-    async def _look_into(self, hint: Hint, since: float, found: str) -> None:
-        turn = self._turns.setdefault(hint.channel, _Turn())
-        turn.users += 1
-        try:
-            async with turn.lock:
-                match hint.kind:
-                    case Kind.MIXMONITOR:
-                        await self._mixmonitor(hint.channel, since, found)
-                    case Kind.MONITOR:
-                        await self._monitor(hint.channel, since, found)
-                    case Kind.CONFERENCE:
-                        await self._conference(hint.channel, since, found)
-                    case Kind.APPLICATION:
-                        await self._application(hint.channel, since, found)
-                    case Kind.AGI_FILE:
-                        await self._agi_file(hint, since, found)
-                    case Kind.SCOPE:
-                        await self.scope.look(hint.channel)
-        finally:
-            turn.users -= 1
-            if not turn.users:
-                del self._turns[hint.channel]
+    async def _look(self, hint: Hint, since: float, found: str) -> None:
+        match hint.kind:
+            case Kind.MIXMONITOR:
+                await self._mixmonitor(hint.channel, since, found)
+            case Kind.MONITOR:
+                await self._monitor(hint.channel, since, found)
+            case Kind.CONFERENCE:
+                await self._conference(hint.channel, since, found)
+            case Kind.APPLICATION:
+                await self._application(hint.channel, since, found)
+            case Kind.AGI_FILE:
+                await self._agi_file(hint, since, found)
+            case Kind.SCOPE:
+                await self.scope.look(hint.channel)
 
     # --- the ways ----------------------------------------------------------------------------------------------------
 
@@ -245,7 +152,7 @@ class Guard:
             if self.scope.follow(channel, uniqueid, ours):
                 # Consent may be given in a bridge: who is in it was told before.
                 for one in (channel, *self.scope.others(channel)):
-                    self._take(Hint(Kind.SCOPE, one))
+                    self._take(self._scope_hint(one))
         else:
             self.scope.forget(channel)
         if standing is Standing.OPEN and (ours is None or str(ours.path) == path):
@@ -430,16 +337,6 @@ class Guard:
 
     # --- telling -----------------------------------------------------------------------------------------------------
 
-    def _once(self, *what: str) -> bool:
-        """Whether this was not told yet."""
-        key = (what[0], what[1], what[2])
-        if key in self._told:
-            return False
-        self._told[key] = None
-        while len(self._told) > FILES_REMEMBERED:
-            self._told.popitem(last=False)
-        return True
-
     async def _let_be(self, exemption: Exemption, channel: str, uniqueid: str, path: str, way: str) -> None:
         if not self._once(uniqueid or channel, way, path):
             return
@@ -526,93 +423,31 @@ class Guard:
 
     # --- everything --------------------------------------------------------------------------------------------------
 
-    async def _watch_link(self) -> None:
-        """Each time the link comes up: what may it do, and what runs? Then a heartbeat, to know that events come."""
-        while True:
-            try:
-                if self._link.up and self._link.connections != self._asked:
-                    await self._begin()
-                if self._link.up and not self._beat:
-                    self._beat, self._beat_at = secrets.token_hex(8), time.monotonic()
-                    await self._link.action("Setvar", {"Variable": ways.HEARTBEAT, "Value": self._beat})
-            except ManagerError as error:
-                self._asked = 0
-                log.warning("guard_not_answered", problem=str(error))
-            except Exception:  # the root of a task: it begins anew
-                self._asked = 0
-                log.exception("guard_failed")
-            self._say_whether_it_sees()
-            if self._link.up:
-                await asyncio.sleep(HEARTBEAT_S)
-            else:
-                await self._link.wait_up(HEARTBEAT_S)
-
-    async def _begin(self) -> None:
-        """A new connection: events of before it are lost."""
-        connection = self._link.connections
-        self._seen_all, self._beat, self._beat_heard = False, "", 0.0
+    async def _connected(self) -> None:
         commands = await self._switch.commands()
         self._has_monitor = "StopMonitor" in commands
         self._rights = NEEDED_ACTIONS - commands
         if self._rights:
             remedy = "write = call in manager.conf (see: ivr-consent check), manager reload, and restart the service"
             log.error("guard_rights_missing", actions=sorted(self._rights), remedy=remedy)
-        else:
-            await self._round("start")
-        self._asked = connection
 
-    def _say_whether_it_sees(self) -> None:
-        blind = self.blind
-        if blind != self._said:
-            self._said = blind
-            if blind is None:
-                log.info("guard_watching", mode="enforce" if self.policy.enforce else "watch")
-            else:
-                log.warning("guard_blind", reason=blind)
+    def _unable(self) -> str | None:
+        return "manager_rights_missing" if self._rights else None
 
-    async def _rounds(self) -> None:
-        while True:
-            try:
-                async with asyncio.timeout(self.policy.round_s):
-                    await self._everything.wait()
-            except TimeoutError:
-                pass
-            self._everything.clear()
-            if self._link.up and self._link.connections == self._asked and not self._rights:
-                await self._guarded(self._round("round"))
-                await asyncio.sleep(HEARTBEAT_S)  # a flood of hints is not answered by a flood of rounds
+    async def _send_beat(self, beat: str) -> None:
+        await self._link.action("Setvar", {"Variable": ways.HEARTBEAT, "Value": beat})
 
-    async def _round(self, found: str) -> None:
-        """Ask about every channel there is. At the start every recorder without a grant is stopped, heard of or not."""
-        channels = await self._switch.channels()
-        since = time.monotonic()
-        for gone in set(self.scope.all()) - set(channels):
-            self.scope.forget(gone)
-        waiting = asyncio.Semaphore(AT_ONCE)
+    def _hints_of(self, channel: str) -> Iterable[Hint]:
+        yield Hint(Kind.MIXMONITOR, channel)
+        if self._has_monitor:
+            yield Hint(Kind.MONITOR, channel)
+        yield Hint(Kind.APPLICATION, channel)
 
-        async def one(channel: str) -> None:
-            async with waiting:
-                await self._channel(channel, since, found)
-
-        await asyncio.gather(*(one(channel) for channel in channels))
-        await self._conference_round(since, found)
-        self._seen_all = True
-
-    async def _channel(self, channel: str, since: float, found: str) -> None:
-        try:
-            await self._look_into(Hint(Kind.MIXMONITOR, channel), since, found)
-            if self._has_monitor:
-                await self._look_into(Hint(Kind.MONITOR, channel), since, found)
-            await self._look_into(Hint(Kind.APPLICATION, channel), since, found)
-            if self.policy.enforce:
-                await self._look_into(Hint(Kind.SCOPE, channel), since, found)
-        except ChannelGone:
-            return
-
-    async def _conference_round(self, since: float, found: str) -> None:
+    async def _hints_beside(self) -> Iterable[Hint]:
         """Conferences that record have no list: where all are forbidden, all are stopped."""
         if self.policy.enforce and not any(one.application in (None, "confbridge") for one in self.policy.exemptions):
-            await self._conference("", since, found)
+            return (Hint(Kind.CONFERENCE, ""),)
+        return ()
 
 
 def _written_within(name: str, seconds: float) -> bool:

@@ -35,6 +35,16 @@ class Hint:
     channel: str
     detail: str = ""
 
+    @property
+    def key(self) -> tuple[Kind, str]:
+        """Two with the same are one."""
+        return (self.kind, self.channel)
+
+    @property
+    def turn(self) -> str:
+        """One channel is looked into by one at a time."""
+        return self.channel
+
 
 RECORDING_APPLICATIONS: Final = frozenset(
     {"record", "voicemail", "minivmrecord", "dictate", "externalivr", "audiosocket", "jack", "eagi"}

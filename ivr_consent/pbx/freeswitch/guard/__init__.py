@@ -1,1 +1,1 @@
-"""The guard on FreeSWITCH: what records there, and by which grant."""
+"""The guard on FreeSWITCH, as on Asterisk: ``asking``, ``watcher`` and ``scope``."""

@@ -17,6 +17,7 @@ from typing import Any, Final, Protocol
 from ivr_consent.core.errors import EventSocketError
 from ivr_consent.pbx.freeswitch import wire
 from ivr_consent.pbx.freeswitch.link import REPLY_S
+from ivr_consent.pbx.watching import ChannelGone
 
 RECORDER: Final = "session_record"
 """The function of a media bug that writes a file, however it was started."""
@@ -37,10 +38,6 @@ class Asks(Protocol):
     """What sends commands: :class:`~ivr_consent.pbx.freeswitch.link.Link`."""
 
     async def api(self, command: str, *, timeout: float = REPLY_S) -> str: ...  # noqa: ASYNC109 - part of the command
-
-
-class ChannelGone(Exception):
-    """There is no such channel any more, and so no recorder on it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,10 +15,11 @@ from typing import Final
 
 from ivr_consent.logs import get_logger
 from ivr_consent.pbx.freeswitch import variables, wire
-from ivr_consent.pbx.freeswitch.guard.asking import ChannelGone, Leg, Switch, device
+from ivr_consent.pbx.freeswitch.guard.asking import Leg, Switch, device
 from ivr_consent.pbx.freeswitch.stopping import stop_recorders
 from ivr_consent.pbx.freeswitch.wire import Event
 from ivr_consent.pbx.policy import Reports
+from ivr_consent.pbx.watching import ChannelGone
 
 PAUSED: Final = "recording_paused"
 RESUMED: Final = "recording_resumed"

@@ -1,26 +1,21 @@
-"""The guard itself: it hears hints, asks the switch what is so, and stops what has no grant.
-
-It remembers nothing that an event could make it forget: each time it asks anew what records on a channel, and by which
-grant. What it cannot hear of (a link that was down, a start before its own) it finds in its rounds over all channels.
-"""
+"""The guard of FreeSWITCH: what its events hint at, how each way of recording is asked about and stopped."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import re
-import secrets
 import time
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Iterable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from enum import Enum
 from typing import Final
 
-from ivr_consent.core.errors import ConsentError, EventSocketError
+from ivr_consent.core.errors import EventSocketError
 from ivr_consent.logs import get_logger
 from ivr_consent.pbx.freeswitch import variables, wire
-from ivr_consent.pbx.freeswitch.guard.asking import RECORDER, ChannelGone, Leg, Switch, id_of, written_for
+from ivr_consent.pbx.freeswitch.guard.asking import RECORDER, Leg, Switch, id_of, written_for
 from ivr_consent.pbx.freeswitch.guard.scope import EVENTS as SCOPE_EVENTS
 from ivr_consent.pbx.freeswitch.guard.scope import Scope
 from ivr_consent.pbx.freeswitch.link import Link
@@ -34,6 +29,7 @@ from ivr_consent.pbx.freeswitch.stopping import (
 from ivr_consent.pbx.freeswitch.wire import Event
 from ivr_consent.pbx.incidents import Exempted, Incident
 from ivr_consent.pbx.policy import Exemption, OpenFor, Policy, Reports, Standings, Stops
+from ivr_consent.pbx.watching import REMEMBERED, ChannelGone, Watch
 from ivr_consent.store.granted import Standing
 from ivr_consent.store.quarantine import Kept
 
@@ -49,23 +45,8 @@ EVENTS: Final = (
 )
 """What the guard hears; behind ``CUSTOM`` stand subclasses."""
 
-MAX_WAITING: Final = 5000
-"""Hints that wait; more, and the guard asks for everything instead."""
-
-AT_ONCE: Final = 16
-"""Hints looked into at the same time."""
-
-BEHIND_S: Final = 2.0
-"""A hint that waited so long, or a heartbeat that was not heard of within this time: the guard is behind, so blind."""
-
-HEARTBEAT_S: Final = 1.0
-"""How often it sees whether it still hears everything."""
-
 LISTED_S: Final = 0.1
 """How long after RECORD_START a recorder may take to be in its channel's list; no delay was ever seen."""
-
-REMEMBERED: Final = 4096
-"""Recordings of which it is remembered that they were told of, or that they began."""
 
 EMPTY: Final = "empty-file"
 """Why a recording ended, where the two never talked: FreeSWITCH has then removed its file."""
@@ -96,24 +77,39 @@ class Kind(Enum):
     SCOPE = "scope"
 
 
-Hint = tuple[Kind, str]
-"""What it is about, and the channel or the conference."""
+@dataclass(frozen=True, slots=True)
+class Hint:
+    """Something may record. ``name``: on which channel, or in which conference."""
+
+    kind: Kind
+    name: str
+
+    @property
+    def key(self) -> tuple[Kind, str]:
+        """Two with the same are one."""
+        return (self.kind, self.name)
+
+    @property
+    def turn(self) -> tuple[Kind, str]:
+        """What is looked into by one at a time."""
+        return (self.kind, self.name)
 
 
-@dataclass(slots=True)
-class _Turn:
-    """Who looks into something, and who waits to."""
-
-    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
-    users: int = 0
-
-
-class Guard:
+class Guard(Watch[Hint]):
     """Watches one switch through its event socket, until :meth:`stop`.
 
     ``finished`` is told of a lawful recording that has ended, and whether its file is gone, being empty; ``withdrawn``
     of a withdrawal in a call: its id, and who pressed. Both by events, so as hints: whoever is told looks it up.
     """
+
+    LINK_DOWN = "event_socket_down"
+    EVENTS_MISSING = "switch_events_missing"
+    EVENTS_LATE = "switch_events_late"
+    UNANSWERED = EventSocketError
+
+    _link: Link
+    _switch: Switch
+    scope: Scope
 
     def __init__(
         self,
@@ -126,55 +122,18 @@ class Guard:
         finished: Callable[[str, bool], None] = lambda _, __: None,
         withdrawn: Callable[[str, str], None] = lambda _, __: None,
     ) -> None:
-        self.policy = policy
-        self._link, self._switch = link, Switch(link)
+        super().__init__(link, Switch(link), policy)
         self._standings, self._reports, self._open_for = standings, reports, open_for
         self._finished, self._withdrawn = finished, withdrawn
-        self._waiting: OrderedDict[Hint, float] = OrderedDict()
-        self._turns: dict[Hint, _Turn] = {}
-        self._told: OrderedDict[tuple[str, str, str], None] = OrderedDict()
         self._writing: OrderedDict[str, list[str]] = OrderedDict()
         """Files that applications write, by their channels, from RECORD_START to RECORD_STOP: one may run in another,
         and beside media bugs."""
-        self._more = asyncio.Event()
-        self._everything = asyncio.Event()
-        self._seen_all = False
-        self._asked = 0
-        self._said: str | None = "not_started"
-        self._beat = ""
-        self._beat_at = self._beat_heard = 0.0
-        self._tasks: list[asyncio.Task[None]] = []
         self.scope = Scope(self._switch, reports, self._stands, policy.agents)
         link.on_event = self._hear
 
-    # --- whether it sees ---------------------------------------------------------------------------------------------
-
-    @property
-    def blind(self) -> str | None:
-        """Why it does not see all that records at this moment (:data:`BLIND`); ``None`` when it does."""
-        if not self._link.up:
-            return "event_socket_down"
-        if not self._seen_all or self._link.connections != self._asked:
-            return "switch_not_asked_yet"
-        now = time.monotonic()
-        if self._beat and now - self._beat_at > BEHIND_S:
-            return "switch_events_late" if self._beat_heard else "switch_events_missing"
-        oldest = next(iter(self._waiting.values()), None)
-        return "guard_overloaded" if oldest is not None and now - oldest > BEHIND_S else None
-
-    # --- start and end -----------------------------------------------------------------------------------------------
-
     async def start(self) -> None:
         """Begin to watch, in the background."""
-        loop = asyncio.get_running_loop()
-        self._tasks = [loop.create_task(self._work()) for _ in range(AT_ONCE)]
-        self._tasks += [loop.create_task(work) for work in (self._watch_link(), self._rounds())]
-
-    async def stop(self) -> None:
-        """End; nothing on the switch is changed."""
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._begin_to_watch()
 
     # --- hints -------------------------------------------------------------------------------------------------------
 
@@ -186,7 +145,7 @@ class Guard:
                 self._scope_of(event)
                 self._starting(uuid, event.get("Record-File-Path"))
             case "MEDIA_BUG_START" if known and event.get("Media-Bug-Function") == RECORDER:
-                self._take((Kind.RECORDER, uuid))
+                self._take(Hint(Kind.RECORDER, uuid))
             case "RECORD_STOP":
                 self._scope_of(event)
                 self._ended(uuid, event.get("Record-File-Path"), event.get("Record-Completion-Cause") == EMPTY)
@@ -198,16 +157,15 @@ class Guard:
     def _scope_of(self, event: Event) -> None:
         """Who talks with whom may have changed, or whether both have consented."""
         for channel in self.scope.hear(event):
-            self._take((Kind.SCOPE, channel))
+            self._take(self._scope_hint(channel))
 
     def _hear_custom(self, event: Event) -> None:
         match event.get("Event-Subclass"):
             case variables.BEAT_EVENT:
-                if self._beat and event.get(variables.BEAT) == self._beat:
-                    self._beat, self._beat_heard = "", time.monotonic()
+                self._heard_beat(event.get(variables.BEAT))
             case "conference::maintenance":
                 if event.get("Action") == "start-recording":
-                    self._take((Kind.CONFERENCE, event.get("Conference-Name")))
+                    self._take(Hint(Kind.CONFERENCE, event.get("Conference-Name")))
             case variables.WITHDRAWN_EVENT:
                 call_id, by = event.get(variables.CALL_ID), event.get(variables.BY)
                 if _CALL_ID.fullmatch(call_id):
@@ -221,7 +179,7 @@ class Guard:
         self._writing.move_to_end(uuid)
         while len(self._writing) > REMEMBERED:
             self._writing.popitem(last=False)
-        self._take((Kind.RECORDER, uuid))
+        self._take(Hint(Kind.RECORDER, uuid))
 
     def _ended(self, uuid: str, path: str, empty: bool) -> None:
         paths = self._writing.get(uuid, [])
@@ -245,57 +203,19 @@ class Guard:
         # The log is told of a withdrawal a moment after the recorder was stopped.
         return str(self.policy.recordings / f"{call_id}.raw") in await self._switch.recorders(uuid)
 
-    def _take(self, hint: Hint) -> None:
-        if hint in self._waiting:
-            return  # it is asked anew anyway
-        if len(self._waiting) >= MAX_WAITING:
-            self._everything.set()
-            return
-        self._waiting[hint] = time.monotonic()
-        self._more.set()
+    def _scope_hint(self, channel: str) -> Hint:
+        return Hint(Kind.SCOPE, channel)
 
-    async def _work(self) -> None:
-        while True:
-            while not self._waiting:
-                self._more.clear()
-                await self._more.wait()
-            hint, since = self._waiting.popitem(last=False)
-            await self._guarded(self._look_into(hint, since, "event"))
-
-    async def _guarded(self, work: Awaitable[None]) -> None:
-        try:
-            await work
-        except ChannelGone:
-            return
-        except EventSocketError:
-            self._everything.set()  # asked again, for everything, as soon as the switch answers
-        except ConsentError as error:
-            log.error("guard_failed", problem=str(error))
-            self._everything.set()
-        except Exception:  # the root of a task: one channel's trouble must not end the guard
-            log.exception("guard_failed")
-            self._everything.set()
-
-    async def _look_into(self, hint: Hint, since: float, found: str) -> None:
-        """One look at a channel at a time: two would stop, and tell, one thing twice."""
-        kind, name = hint
-        turn = self._turns.setdefault(hint, _Turn())
-        turn.users += 1
-        try:
-            async with turn.lock:
-                match kind:
-                    case Kind.RECORDER:
-                        await self._recorders(name, since, found)
-                    case Kind.APPLICATION:
-                        await self._application(name, since, found)
-                    case Kind.CONFERENCE:
-                        await self._conference(name, since, found)
-                    case Kind.SCOPE:
-                        await self.scope.look(name)
-        finally:
-            turn.users -= 1
-            if not turn.users:
-                del self._turns[hint]
+    async def _look(self, hint: Hint, since: float, found: str) -> None:
+        match hint.kind:
+            case Kind.RECORDER:
+                await self._recorders(hint.name, since, found)
+            case Kind.APPLICATION:
+                await self._application(hint.name, since, found)
+            case Kind.CONFERENCE:
+                await self._conference(hint.name, since, found)
+            case Kind.SCOPE:
+                await self.scope.look(hint.name)
 
     # --- the ways ----------------------------------------------------------------------------------------------------
 
@@ -306,13 +226,13 @@ class Guard:
         lawful = [path for path, standing in standings.items() if standing is Standing.OPEN]
         for path in lawful:
             self.scope.follow(uuid, id_of(path, self.policy.recordings) or "", path)
-            self._take((Kind.SCOPE, uuid))
+            self._take(self._scope_hint(uuid))
         if not lawful:
             self.scope.forget(uuid)
         unlawful = [path for path in running if path not in lawful]
         self._no_application(uuid, running)  # media bugs: the channel's list tells of them from here on
         if found == "event" and uuid in self._writing:
-            self._take((Kind.APPLICATION, uuid))
+            self._take(Hint(Kind.APPLICATION, uuid))
         if not unlawful:
             return
         leg = await self._leg(uuid) if self.policy.exemptions else None
@@ -329,7 +249,7 @@ class Guard:
         if not stops.gone:
             # An application may write the very same file, and then one event's path does not tell the two apart.
             with contextlib.suppress(ChannelGone):
-                await self._look_into((Kind.APPLICATION, uuid), since, "round")
+                await self._look_into(Hint(Kind.APPLICATION, uuid), since, "round")
         over = all(standings[path] is Standing.OVER for path in unlawful)
         lawful_ended = bool(lawful) and not set(lawful) <= set(await self._left(uuid, stops))
         if over and not stops.problem:
@@ -360,7 +280,7 @@ class Guard:
         leg = await self._switch.leg(uuid)
         name = leg.application
         if await self._are_listed_later(uuid, paths, name):
-            self._take((Kind.RECORDER, uuid))
+            self._take(Hint(Kind.RECORDER, uuid))
             return
         if not paths:
             began = await self._began_before(leg, sure=found != "start")
@@ -449,16 +369,6 @@ class Guard:
 
     # --- telling -----------------------------------------------------------------------------------------------------
 
-    def _once(self, *what: str) -> bool:
-        """Whether this was not told yet."""
-        key = (what[0], what[1], what[2])
-        if key in self._told:
-            return False
-        self._told[key] = None
-        while len(self._told) > REMEMBERED:
-            self._told.popitem(last=False)
-        return True
-
     def _let_be(self, exemption: Exemption, leg: Leg, path: str, way: str) -> None:
         if self._once(leg.uuid, way, path):
             self._reports.exempted(Exempted(way, exemption.basis, exemption.reason, leg.context, leg.uuid))
@@ -510,76 +420,22 @@ class Guard:
 
     # --- everything --------------------------------------------------------------------------------------------------
 
-    async def _watch_link(self) -> None:
-        """Each time the link comes up: what runs? Then a heartbeat, to know that events come."""
-        while True:
-            try:
-                if self._link.up and self._link.connections != self._asked:
-                    await self._begin()
-                if self._link.up and not self._beat:
-                    self._beat, self._beat_at = secrets.token_hex(8), time.monotonic()
-                    await self._link.beat(variables.BEAT_EVENT, variables.BEAT, self._beat)
-            except EventSocketError as error:
-                self._asked = 0
-                log.warning("guard_not_answered", problem=str(error))
-            except Exception:  # the root of a task: it begins anew
-                self._asked = 0
-                log.exception("guard_failed")
-            self._say_whether_it_sees()
-            if self._link.up:
-                await asyncio.sleep(HEARTBEAT_S)
-            else:
-                await self._link.wait_up(HEARTBEAT_S)
-
-    async def _begin(self) -> None:
-        """A new connection: events of before it are lost."""
-        connection = self._link.connections
-        self._seen_all, self._beat, self._beat_heard = False, "", 0.0
+    async def _connected(self) -> None:
         self._writing.clear()  # what ended meanwhile was told to nobody; what goes on is found by the round
-        await self._round("start")
-        self._asked = connection
 
-    def _say_whether_it_sees(self) -> None:
-        blind = self.blind
-        if blind != self._said:
-            self._said = blind
-            if blind is None:
-                log.info("guard_watching", mode="enforce" if self.policy.enforce else "watch")
-            else:
-                log.warning("guard_blind", reason=blind)
+    async def _send_beat(self, beat: str) -> None:
+        await self._link.beat(variables.BEAT_EVENT, variables.BEAT, beat)
 
-    async def _rounds(self) -> None:
-        while True:
-            try:
-                async with asyncio.timeout(self.policy.round_s):
-                    await self._everything.wait()
-            except TimeoutError:
-                pass
-            self._everything.clear()
-            if self._link.up and self._link.connections == self._asked:
-                await self._guarded(self._round("round"))
-                await asyncio.sleep(HEARTBEAT_S)  # a flood of hints is not answered by a flood of rounds
+    def _hints_of(self, channel: str) -> Iterable[Hint]:
+        return (Hint(Kind.RECORDER, channel), Hint(Kind.APPLICATION, channel))
 
-    async def _round(self, found: str) -> None:
-        """Ask about every channel there is. At the start every recorder without a grant is stopped, heard of or not."""
-        channels = await self._switch.channels()
-        since = time.monotonic()
-        for uuid in set(self.scope.all()) - set(channels):
-            with contextlib.suppress(ChannelGone):
-                await self._switch.recorders(uuid)
-                continue  # too new for the list
-            self.scope.forget(uuid)
-        waiting = asyncio.Semaphore(AT_ONCE)
+    async def _hints_beside(self) -> Iterable[Hint]:
+        return [Hint(Kind.CONFERENCE, name) for name in await self._switch.conferences()]
 
-        async def one(uuid: str) -> None:
-            async with waiting:
-                with contextlib.suppress(ChannelGone):
-                    await self._look_into((Kind.RECORDER, uuid), since, found)
-                    await self._look_into((Kind.APPLICATION, uuid), since, found)
-                    if self.policy.enforce:
-                        await self._look_into((Kind.SCOPE, uuid), since, found)
-
-        await asyncio.gather(*(one(uuid) for uuid in channels))
-        for name in await self._switch.conferences():
-            await self._look_into((Kind.CONFERENCE, name), since, found)
-        self._seen_all = True
+    async def _is_gone(self, channel: str) -> bool:
+        """One may be too new for the list."""
+        try:
+            await self._switch.recorders(channel)
+        except ChannelGone:
+            return True
+        return False

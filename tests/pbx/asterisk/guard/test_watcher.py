@@ -12,7 +12,7 @@ from typing import cast
 
 import pytest
 
-from ivr_consent.pbx.asterisk.guard import watcher
+from ivr_consent.pbx import watching
 from ivr_consent.pbx.asterisk.guard.watcher import Guard
 from ivr_consent.pbx.asterisk.manager import ManagerLink
 from ivr_consent.pbx.incidents import Exempted, Incident
@@ -101,7 +101,7 @@ async def until(true: Callable[[], bool]) -> None:
 
 @pytest.fixture
 def make(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Bench]:
-    monkeypatch.setattr(watcher, "HEARTBEAT_S", 0.01)
+    monkeypatch.setattr(watching, "HEARTBEAT_S", 0.01)
 
     def made(*, enforce: bool = True, version: int = 22, exemptions: tuple[Exemption, ...] = ()) -> Bench:
         recordings, spool = tmp_path / "recordings", tmp_path / "spool"
@@ -320,7 +320,7 @@ async def test_a_short_break_of_the_link_is_noticed(make: Make) -> None:
 
 
 async def test_events_that_no_longer_come_make_it_blind(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(watcher, "BEHIND_S", 0.05)
+    monkeypatch.setattr(watching, "BEHIND_S", 0.05)
     bench = make()
     async with bench.running():
         bench.switch.deaf = True
@@ -436,7 +436,7 @@ async def test_agi_record_file_needs_the_open_files_as_witness(make: Make) -> No
 
 async def test_a_flood_of_hints_is_bounded(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     """More hints than may wait: everything is asked instead, and what really records is found among them."""
-    monkeypatch.setattr(watcher, "MAX_WAITING", 20)
+    monkeypatch.setattr(watching, "MAX_WAITING", 20)
     bench = make()
     async with bench.running():
         channel = bench.switch.channels["x"] = Channel("2.2")
@@ -494,6 +494,24 @@ async def test_the_scope_of_a_recording(make: Make) -> None:
         bench.switch.channels["PJSIP/stranger-00000005"].variables["IVR_CONSENT_ID"] = "e" * 32
         bench.switch.happens("BridgeEnter", Channel="PJSIP/stranger-00000005", BridgeUniqueid="c")
         await now("recording_resumed", "talking")
+
+
+async def test_when_another_in_the_call_withdraws_it_is_silent_at_once(make: Make) -> None:
+    """Two callers, each with a consent of their own: no event tells of one that is withdrawn."""
+    bench = make()
+    channel = bench.lawful()
+    other = "PJSIP/caller-00000007"
+    channel.peers.append(other)
+    channel.variables["IVR_CONSENT_AGENTS"] = "PJSIP/agent"
+    bench.switch.channels[other] = Channel("7.7", peers=[CALLER], variables={"IVR_CONSENT_ID": "e" * 32})
+    bench.standings["e" * 32, "7.7"] = Standing.OPEN
+    async with bench.running():
+        await until(lambda: CALLER in bench.guard.scope.all() and not bench.guard._turns)
+        assert not channel.muted
+        bench.standings["e" * 32, "7.7"] = Standing.OVER
+        bench.guard.look_at_scopes()
+        await until(lambda: channel.muted)
+    assert bench.heard.scopes == [("recording_paused", "party_joined", True)]
 
 
 @pytest.mark.parametrize("transferred", [False, True])
