@@ -33,7 +33,8 @@ class Incident:
     files: tuple[Kept, ...] = ()
     problem: str = ""
     found: str = "event"
-    """``event``: when it began. ``round``: by asking, later. ``start``: when the guard began to see."""
+    """``event``: when it began. ``round``: by asking, later. ``start``: when the guard began to see. ``ended``: it had
+    ended before it could be looked at, so there was nothing to be stopped."""
     lawful_ended: bool = False
     """Whether a recording with a grant on the same channel had to end with it."""
     id: str = field(default_factory=lambda: secrets.token_hex(16))

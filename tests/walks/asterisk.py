@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import IO, Final, cast
 
 from ivr_consent.core.steps import Granted
-from ivr_consent.guarding import open_for, standings_of
+from ivr_consent.guarding import granted_in, open_for, standings_of
 from ivr_consent.pbx import withdrawing
 from ivr_consent.pbx.asterisk import variables
 from ivr_consent.pbx.asterisk.guard.watcher import Guard
@@ -138,7 +138,7 @@ class World:
         policy = Policy(
             enforce=True,
             recordings=self.ours,
-            quarantine=Quarantine(self.folder / "quarantine", (self.spool,), self.ours),
+            quarantine=Quarantine(self.folder / "quarantine", (self.spool,), self.ours, granted_in(self.ledger)),
             leave_files=False,
             round_s=600.0,
             exemptions=(),
@@ -335,7 +335,6 @@ class World:
             path = str(self.spool / "monitor" / f"{next(self._numbers)}.wav")
             if kind == "never":
                 path = f"{self.ours}/{secrets.token_hex(16)}.raw"
-                self.unseen.add(path)  # in our own directory the guard moves nothing
             elif kind == "known" and whose is not None:
                 path = whose.path
                 self.unseen.add(path)

@@ -405,6 +405,13 @@ class World:
         await until(lambda: all(ran() or not channel.alive for channel, ran in started))
         await self.settle()
 
+    async def records_shortly(self, call: FakeCall, name: str) -> None:
+        """Somebody records without a grant, and has ended before anybody can have looked."""
+        path = self._name(name, None)
+        self.switch.api(f"uuid_record {call.uuid} start {path}")
+        self.switch.api(f"uuid_record {call.uuid} stop {path}")
+        await self.settle()
+
     async def records_conference(self) -> None:
         """Somebody records the conference."""
         path = self.spool / f"room-{next(self._numbers)}.wav"
@@ -440,13 +447,12 @@ class World:
             case "bare":
                 return f"{self.spool}/bare-{number}"
             case "never":
-                path = self.ours / f"{secrets.token_hex(16)}.raw"
-                self.unseen.add(path)  # in our own directory the guard moves nothing: it is told as refused
-                return str(path)
+                return f"{self.ours}/{secrets.token_hex(16)}.raw"
             case "elsewhere":
                 return f"{self.spool}/{secrets.token_hex(16)}.raw"
             case "known" if whose is not None:
-                self.unseen |= {whose.path} if whose.state == OVER else set()  # likewise
+                # What was granted is not moved: the sweep is to judge it.
+                self.unseen |= {whose.path} if whose.state == OVER else set()
                 return str(whose.path)
             case _:
                 return f"{self.spool}/{number}.wav"

@@ -164,6 +164,11 @@ class Walk(RuleBasedStateMachine):
             ways = ["uuid_record" if way == "record" else way for way in ways]
         self.run(self.world.records(call, ways, name, known, lost))
 
+    @precondition(lambda self: self.calls)
+    @rule(number=which, name=names.filter(lambda name: name not in ("odd", "known")))
+    def somebody_records_shortly(self, number: int, name: str) -> None:
+        self.run(self.world.records_shortly(self.call(number), name))
+
     @precondition(lambda self: self.calls and "sales" in self.world.switch.rooms)
     @rule()
     def somebody_records_the_conference(self) -> None:

@@ -236,6 +236,80 @@ async def test_a_conference_is_not_recorded(tmp_path: Path) -> None:
         assert "recording_node" not in str(site.switch.api("conference json_list"))
 
 
+@pytest.mark.parametrize("hangs_up", [False, True])
+@pytest.mark.parametrize("name", ["theirs.wav", "bare"])
+async def test_what_has_ended_before_it_is_looked_at_leaves_no_file(tmp_path: Path, name: str, hangs_up: bool) -> None:
+    async with watched(tmp_path) as site:
+        call = await site.call()
+        call.bridge()
+        path = site.spool / name
+        call.uuid_record(path)
+        call.recordings[0].talk(0, 1600)
+        if hangs_up:
+            call.caller_hangs_up()
+        else:
+            site.switch.api(f"uuid_record {call.uuid} stop {path}")
+            assert call.recordings == []
+        assert list(site.spool.iterdir())
+        await until(lambda: bool(site.told.incidents))
+        await until(lambda: not site.guard._waiting and not site.guard._turns)
+        (incident,) = site.told.incidents
+        assert (incident.way, incident.found, incident.stopped) == ("record_session", "ended", 0)
+        assert (incident.context, incident.channel_uniqueid) == ("default", call.uuid)
+        assert {kept.fate for kept in incident.files} == {Fate.QUARANTINED}
+        assert list(site.spool.iterdir()) == []
+
+
+async def test_a_conference_that_was_recorded_before_anybody_looked(tmp_path: Path) -> None:
+    async with watched(tmp_path) as site:
+        call = await site.call()
+        call.broadcast("conference", "sales@default")
+        await until(lambda: "sales" in site.switch.rooms)
+        path = site.spool / "room.wav"
+        site.switch.api(f"conference sales record {path}")
+        site.switch.api("conference sales recording stop all")
+        await until(lambda: bool(site.told.incidents))
+        (incident,) = site.told.incidents
+        assert (incident.way, incident.found, incident.stopped) == ("conference", "ended", 0)
+        assert not path.exists()
+
+
+async def test_the_end_of_what_the_guard_stopped_is_no_second_incident(tmp_path: Path) -> None:
+    """Nor that of a lawful recording, however short."""
+    async with watched(tmp_path) as site:
+        call, other = await site.call(), await site.call()
+        site.switch.api(f"uuid_record {other.uuid} stop {await site.granted(other)}")
+        call.broadcast("conference", "sales@default")
+        await until(lambda: "sales" in site.switch.rooms)
+        site.switch.api(f"conference sales record {site.spool / 'room.wav'}")
+        second = await site.call()
+        second.uuid_record(site.spool / "bug.wav")
+        second.broadcast("record", f"{site.spool / 'application.wav'} 600")
+        await until(lambda: len(site.told.incidents) >= 3)
+        await until(lambda: not site.guard._waiting and not site.guard._turns)
+        assert sorted(one.way for one in site.told.incidents) == ["conference", "record", "record_session"]
+        assert {one.found for one in site.told.incidents} == {"event"}
+        assert site.guard._found == {}, "nothing is remembered of what is over"
+
+
+@pytest.mark.parametrize("enforce", [True, False])
+async def test_what_has_ended_may_be_exempt_and_is_only_told_in_mode_watch(tmp_path: Path, enforce: bool) -> None:
+    exempt = Exemption(None, None, "dispatch", None, "GDPR 6(1)(c)", "emergency calls")
+    async with watched(tmp_path, enforce=enforce, exemptions=(exempt,)) as site:
+        for line in ("dispatch", "support"):
+            call = await site.call(variables={"ivr_consent_line": line})
+            call.bridge()
+            call.uuid_record(site.spool / f"{line}.wav")
+            call.recordings[0].talk(0, 1600)
+            call.caller_hangs_up()
+        await until(lambda: bool(site.told.incidents) and bool(site.told.exemptions))
+        await until(lambda: not site.guard._waiting and not site.guard._turns)
+        assert [one.mode for one in site.told.incidents] == ["enforce" if enforce else "watch"]
+        assert len(site.told.exemptions) == 1
+        left = sorted(path.name for path in site.spool.iterdir())
+        assert left == (["dispatch.wav"] if enforce else ["dispatch.wav", "support.wav"])
+
+
 async def test_several_at_once_are_all_stopped(tmp_path: Path) -> None:
     async with watched(tmp_path) as site:
         call = await site.call()

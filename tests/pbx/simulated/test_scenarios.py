@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
-
 import pytest
 
 from ivr_consent.site import shipped
@@ -12,13 +9,6 @@ from ivr_consent.store.ledger import Ledger
 from ivr_consent.testing.scenario import Scenario, check, load_directory
 
 SCENARIOS = load_directory(shipped("scenarios"))
-
-
-@pytest.fixture
-def ledger(tmp_path: Path) -> Iterator[Ledger]:
-    log = Ledger(tmp_path / "decisions.db")
-    yield log
-    log.close()
 
 
 @pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: scenario.name)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -61,13 +59,6 @@ QUESTION = PLAN.notices[0].questions["training"]
 ASK = Ask(5000, 800)
 NO = frozenset("2")
 CALL = call_context("e" * 32)
-
-
-@pytest.fixture
-def ledger(tmp_path: Path) -> Iterator[Ledger]:
-    log = Ledger(tmp_path / "decisions.db")
-    yield log
-    log.close()
 
 
 @pytest.fixture

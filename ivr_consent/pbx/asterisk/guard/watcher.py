@@ -167,7 +167,7 @@ class Guard(Watch[Hint]):
             return
         if ours is not None and found != "event" and await self._has_ended(path):
             return  # or it is just about to begin: then its event is on its way, and the next round comes
-        named = self._named(channel, path)
+        named = self._told_to_write(channel, path)
         true = frozenset(self._absolute(name) for name in (path,) if path and standing is Standing.UNKNOWN)
         if ours is None:
             stops = await stop_recorders(self._link, channel)
@@ -182,6 +182,16 @@ class Guard(Watch[Hint]):
             await self._tell(channel, uniqueid, "MixMonitor", stops, since, found, files, lawful_ended)
         elif stops.stopped:
             log.warning("recording_over_stopped", confirmed=stops.confirmed)
+        elif path and standing is Standing.UNKNOWN and not stops.gone and found == "event":
+            self._tell_later_of(lambda: self._has_recorded(channel, path, since))
+
+    async def _has_recorded(self, channel: str, path: str, since: float) -> None:
+        """It began and ended before anybody looked: nothing was left to be stopped. The file alone proves it."""
+        files = await self._closed_since(frozenset((self._absolute(path),)), since)
+        if not files or not self._once(channel, "ended", path):
+            return
+        stops = Stops(0, confirmed=True, gone=False, seconds=0.0)
+        await self._incident(channel, "", "MixMonitor", stops, time.monotonic() - since, "ended", files, False, None)
 
     async def _stop_others(self, channel: str, ours: Running, handle: str, named: frozenset[str]) -> tuple[Stops, bool]:
         """Stop the newest recorders until none but ours is left, as far as the switch's open files tell."""
@@ -305,11 +315,6 @@ class Guard(Watch[Hint]):
         call_id = id_of(path, self.policy.recordings)
         return Standing.UNKNOWN if call_id is None else await self._standings(call_id, uniqueid)
 
-    def _named(self, channel: str, path: str) -> frozenset[str]:
-        """Of the files that recorders of a channel were told to write those that are not named like ours."""
-        found = self._told_to_write(channel, path)
-        return frozenset(name for name in found if id_of(name, self.policy.recordings) is None)
-
     def _told_to_write(self, channel: str, path: str) -> frozenset[str]:
         """The files that recorders of a channel were told to write, absolute."""
         return frozenset(self._absolute(name) for name in (*self._files.get(channel, ()), path) if name)
@@ -372,6 +377,9 @@ class Guard(Watch[Hint]):
         async def tell() -> None:
             await self._incident(channel, uniqueid, way, stops, seconds, found, files, lawful_ended, context)
 
+        self._tell_later_of(tell)
+
+    def _tell_later_of(self, tell: Callable[[], Awaitable[None]]) -> None:
         self._to_tell.append((time.monotonic(), tell))
         self._more_to_tell.set()
 

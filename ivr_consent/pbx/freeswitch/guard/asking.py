@@ -10,6 +10,7 @@ import contextlib
 import json
 import re
 import xml.etree.ElementTree as ET
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Protocol
@@ -95,26 +96,7 @@ class Switch:
             value = value[0] if isinstance(value, list) and value else value
             return value if isinstance(value, str) and value != "_undef_" else ""
 
-        # The first of the two goes on naming whom it was bridged with when both live on apart.
-        bond = field("variable_signal_bond")
-        bridged = field("variable_bridge_uuid") if field("Channel-Call-State") in ("ACTIVE", "HELD") else ""
-        bridged = bridged if bridged == bond else ""
-        peer = field("Other-Leg-Unique-ID") if bridged else ""
-        agents = field("variable_ivr_consent_agents")
-        return Leg(
-            uuid=uuid,
-            name=field("Channel-Name"),
-            context=field("Caller-Context"),
-            line=field("variable_ivr_consent_line"),
-            call_id=field("variable_ivr_consent_id"),
-            state=field("Channel-Call-State"),
-            peer=peer if peer == bridged and wire.UUID.fullmatch(peer) else bridged if _is_uuid(bridged) else "",
-            peer_name=field("Other-Leg-Channel-Name") if bridged else "",
-            bond=bond,
-            agents=tuple(agent for agent in agents.split(",") if agent),
-            application=field("variable_current_application"),
-            application_data=field("variable_current_application_data"),
-        )
+        return leg_told(uuid, field)
 
     async def channels(self) -> tuple[str, ...]:
         """The ids of all channels, as of a moment ago."""
@@ -140,6 +122,30 @@ class Switch:
             if isinstance(name, str) and (files or one.get("recording") is True):
                 found[name] = files[0] if files else ""
         return found
+
+
+def leg_told(uuid: str, field: Callable[[str], str]) -> Leg:
+    """A channel, by the fields of its dump, or of an event of it: ``""`` where there is none."""
+    # The first of the two goes on naming whom it was bridged with when both live on apart.
+    bond = field("variable_signal_bond")
+    bridged = field("variable_bridge_uuid") if field("Channel-Call-State") in ("ACTIVE", "HELD") else ""
+    bridged = bridged if bridged == bond else ""
+    peer = field("Other-Leg-Unique-ID") if bridged else ""
+    agents = field("variable_ivr_consent_agents")
+    return Leg(
+        uuid=uuid,
+        name=field("Channel-Name"),
+        context=field("Caller-Context"),
+        line=field("variable_ivr_consent_line"),
+        call_id=field("variable_ivr_consent_id"),
+        state=field("Channel-Call-State"),
+        peer=peer if peer == bridged and wire.UUID.fullmatch(peer) else bridged if _is_uuid(bridged) else "",
+        peer_name=field("Other-Leg-Channel-Name") if bridged else "",
+        bond=bond,
+        agents=tuple(agent for agent in agents.split(",") if agent),
+        application=field("variable_current_application"),
+        application_data=field("variable_current_application_data"),
+    )
 
 
 def recorders_in(told: str) -> tuple[str, ...]:

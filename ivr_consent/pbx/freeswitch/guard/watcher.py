@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import re
 import time
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from enum import Enum
@@ -15,7 +15,7 @@ from typing import Final
 from ivr_consent.core.errors import EventSocketError
 from ivr_consent.logs import get_logger
 from ivr_consent.pbx.freeswitch import variables, wire
-from ivr_consent.pbx.freeswitch.guard.asking import RECORDER, Leg, Switch, id_of, written_for
+from ivr_consent.pbx.freeswitch.guard.asking import RECORDER, Leg, Switch, id_of, leg_told, written_for
 from ivr_consent.pbx.freeswitch.guard.scope import EVENTS as SCOPE_EVENTS
 from ivr_consent.pbx.freeswitch.guard.scope import Scope
 from ivr_consent.pbx.freeswitch.link import Link
@@ -75,24 +75,33 @@ class Kind(Enum):
     APPLICATION = "application"
     CONFERENCE = "conference"
     SCOPE = "scope"
+    ENDED = "ended"
+    """Something has recorded."""
 
 
 @dataclass(frozen=True, slots=True)
 class Hint:
-    """Something may record. ``name``: on which channel, or in which conference."""
+    """Something may record. ``name``: on which channel, or in which conference.
+
+    Of what has ended also the file, and the channel as it was, which nobody can be asked about any more.
+    """
 
     kind: Kind
     name: str
+    path: str = ""
+    leg: Leg | None = None
 
     @property
-    def key(self) -> tuple[Kind, str]:
+    def key(self) -> tuple[Kind, str, str]:
         """Two with the same are one."""
-        return (self.kind, self.name)
+        return (self.kind, self.name, self.path)
 
     @property
     def turn(self) -> tuple[Kind, str]:
         """What is looked into by one at a time."""
-        return (self.kind, self.name)
+        if self.kind is not Kind.ENDED:
+            return (self.kind, self.name)
+        return (Kind.CONFERENCE if self.leg is None else Kind.RECORDER, self.name)
 
 
 class Guard(Watch[Hint]):
@@ -128,6 +137,9 @@ class Guard(Watch[Hint]):
         self._writing: OrderedDict[str, list[str]] = OrderedDict()
         """Files that applications write, by their channels, from RECORD_START to RECORD_STOP: one may run in another,
         and beside media bugs."""
+        self._found: OrderedDict[tuple[str, str], int] = OrderedDict()
+        """Recorders without a grant that were found while they ran, by channel or conference and file: how many. Their
+        ends are no news."""
         self.scope = Scope(self._switch, reports, self._stands, policy.agents)
         link.on_event = self._hear
 
@@ -148,7 +160,7 @@ class Guard(Watch[Hint]):
                 self._take(Hint(Kind.RECORDER, uuid))
             case "RECORD_STOP":
                 self._scope_of(event)
-                self._ended(uuid, event.get("Record-File-Path"), event.get("Record-Completion-Cause") == EMPTY)
+                self._ended(event, uuid, event.get("Record-File-Path"))
             case "CUSTOM":
                 self._hear_custom(event)
             case _ if event.name in SCOPE_EVENTS:
@@ -164,8 +176,11 @@ class Guard(Watch[Hint]):
             case variables.BEAT_EVENT:
                 self._heard_beat(event.get(variables.BEAT))
             case "conference::maintenance":
+                name = event.get("Conference-Name")
                 if event.get("Action") == "start-recording":
-                    self._take(Hint(Kind.CONFERENCE, event.get("Conference-Name")))
+                    self._take(Hint(Kind.CONFERENCE, name))
+                elif event.get("Action") == "stop-recording" and not self._was_found(name, event.get("Path")):
+                    self._take(Hint(Kind.ENDED, name, event.get("Path")))
             case variables.WITHDRAWN_EVENT:
                 call_id, by = event.get(variables.CALL_ID), event.get(variables.BY)
                 if _CALL_ID.fullmatch(call_id):
@@ -181,14 +196,33 @@ class Guard(Watch[Hint]):
             self._writing.popitem(last=False)
         self._take(Hint(Kind.RECORDER, uuid))
 
-    def _ended(self, uuid: str, path: str, empty: bool) -> None:
+    def _ended(self, event: Event, uuid: str, path: str) -> None:
         paths = self._writing.get(uuid, [])
         if path in paths:
             paths.remove(path)  # once: two may write the same file
         self._no_application(uuid, ())
-        call_id = id_of(path, self.policy.recordings) if path else None
+        if not path:
+            return
+        if wire.UUID.fullmatch(uuid) and not self._was_found(uuid, path):
+            self._take(Hint(Kind.ENDED, uuid, path, leg_told(uuid, event.get)))
+        call_id = id_of(path, self.policy.recordings)
         if call_id is not None:
-            self._finished(call_id, empty)
+            self._finished(call_id, event.get("Record-Completion-Cause") == EMPTY)
+
+    def _finds(self, name: str, paths: Iterable[str]) -> None:
+        """These run without a grant: whatever is done about it, their ends need not be looked into."""
+        for path, count in Counter(paths).items():
+            self._found[name, path] = max(count, self._found.get((name, path), 0))
+            self._found.move_to_end((name, path))
+        while len(self._found) > REMEMBERED:
+            self._found.popitem(last=False)
+
+    def _was_found(self, name: str, path: str) -> bool:
+        """Whether one that ends now was found while it ran."""
+        count = self._found.pop((name, path), 0)
+        if count > 1:
+            self._found[name, path] = count - 1
+        return count > 0
 
     def _no_application(self, uuid: str, paths: Iterable[str]) -> None:
         """These files are written by media bugs."""
@@ -216,6 +250,11 @@ class Guard(Watch[Hint]):
                 await self._conference(hint.name, since, found)
             case Kind.SCOPE:
                 await self.scope.look(hint.name)
+            case Kind.ENDED if hint.leg is None:
+                await self._has_ended(hint, since)
+            case Kind.ENDED:
+                async with self._turn((Kind.APPLICATION, hint.name)):  # which may be finding it at this moment
+                    await self._has_ended(hint, since)
 
     # --- the ways ----------------------------------------------------------------------------------------------------
 
@@ -235,6 +274,7 @@ class Guard(Watch[Hint]):
             self._take(Hint(Kind.APPLICATION, uuid))
         if not unlawful:
             return
+        self._finds(uuid, unlawful)
         leg = await self._leg(uuid) if self.policy.exemptions else None
         exemption = None if leg is None else self._exemption(leg, "record_session")
         if exemption is not None and leg is not None:
@@ -287,6 +327,7 @@ class Guard(Watch[Hint]):
             if not began:
                 return
             paths, self._writing[uuid] = [began], [began]
+        self._finds(uuid, paths)
         exemption = self._exemption(leg, name.lower())
         if exemption is not None:
             for path in paths:
@@ -342,6 +383,7 @@ class Guard(Watch[Hint]):
         running = await self._switch.conferences()
         if name not in running:
             return
+        self._finds(name, [running[name]])
         if not self.policy.enforce:
             await self._watched("", running[name], "conference", since, found)
             return
@@ -349,6 +391,31 @@ class Guard(Watch[Hint]):
         if stops.stopped or stops.problem:
             files = [self._absolute(running[name])] if running[name] else []
             await self._tell("", "conference", stops, since, found, files)
+
+    async def _has_ended(self, hint: Hint, since: float) -> None:
+        """It began and ended before anybody looked: nothing is left to be stopped, but its file is there."""
+        leg, path = hint.leg, hint.path
+        if self._was_found(hint.name, path):
+            return
+        way, exempt_as = "conference", self.policy.exemption(f"conference/{hint.name}", "", "", "conference")
+        if leg is not None:
+            if await self._standing_of(path, leg.uuid) is not Standing.UNKNOWN:
+                return
+            way = leg.application if leg.application.lower() in RECORDING_APPLICATIONS else "record_session"
+            exempt_as = self._exemption(leg, way.lower())
+        if exempt_as is not None:
+            if leg is not None:
+                self._let_be(exempt_as, leg, path, way)
+            return
+        uuid, context = ("", "") if leg is None else (leg.uuid, leg.context)
+        if not self.policy.enforce:
+            seconds = time.monotonic() - since
+            self._reports.incident(Incident(way, "watch", 0, True, seconds, context, uuid, found="ended"))
+            return
+        written = await asyncio.to_thread(written_for, self._absolute(path))
+        open_now = await self._open_for(frozenset(written)) or frozenset()  # others may write it still
+        stops = Stops(0, confirmed=True, gone=True, seconds=0.0)
+        await self._tell(uuid, way, stops, since, "ended", [file for file in written if file not in open_now], leg=leg)
 
     # --- what it knows of a recording --------------------------------------------------------------------------------
 
@@ -421,6 +488,7 @@ class Guard(Watch[Hint]):
     # --- everything --------------------------------------------------------------------------------------------------
 
     async def _connected(self) -> None:
+        self._found.clear()
         self._writing.clear()  # what ended meanwhile was told to nobody; what goes on is found by the round
 
     async def _send_beat(self, beat: str) -> None:

@@ -133,6 +133,29 @@ async def test_a_recorder_without_a_grant_is_stopped_until_none_is_left(make: Ma
     assert not (bench.spool / "monitor" / "b.wav").exists()
 
 
+async def test_what_has_ended_before_it_is_looked_at_leaves_no_file(make: Make) -> None:
+    """Told once, whatever a caller forges afterwards; and nothing is said of a file that was not written now."""
+    bench = make()
+    old, new = (bench.spool / "monitor" / name for name in ("old.wav", "new.wav"))
+    for path in (old, new):
+        path.write_bytes(b"RIFF")
+    os.utime(old, (1, 1))
+    async with bench.running():
+        for number, path in enumerate((old, new)):
+            channel = bench.switch.channels[f"x{number}"] = Channel(f"2.{number}")
+            channel.start(path.name)
+            channel.recorders.clear()
+            for _ in range(3):
+                bench.switch.happens("MixMonitorStart", Channel=f"x{number}")
+                await until(lambda: not bench.guard._waiting and not bench.guard._turns and not bench.guard._to_tell)
+    (incident,) = bench.heard.incidents
+    assert (incident.way, incident.found, incident.stopped) == ("MixMonitor", "ended", 0)
+    assert (incident.channel_uniqueid, incident.context) == ("2.1", "queues")
+    assert [kept.fate.value for kept in incident.files] == ["quarantined"]
+    assert old.exists()
+    assert not new.exists()
+
+
 async def test_a_lawful_recorder_is_let_be(make: Make) -> None:
     """At the start, when it begins, and for every forged hint."""
     bench = make()
