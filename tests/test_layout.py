@@ -283,7 +283,9 @@ def test_the_recorder_is_started_in_one_place(switch: str, command: str) -> None
     assert places == ["_record"]
 
 
-SILENCED = re.compile(r"#\s*(?:noqa(?::[A-Z0-9, ]+)?|type:\s*ignore(?:\[[\w, -]+\])?|fmt:\s*\w+|pragma:[\w ]+)(.*)$")
+SILENCED = re.compile(
+    r"#\s*(?:ruff:\s*)?(?:noqa(?::[A-Z0-9, ]+)?|type:\s*ignore(?:\[[\w, -]+\])?|fmt:\s*\w+|pragma:[\w ]+)(.*)$"
+)
 SKIPPED = re.compile(r"(?:pytest\.(?:skip|importorskip)|mark\.(?:skip|skipif|xfail)|skip_or_fail)\((.*)$")
 ROOT = Path(__file__).parents[1]
 SOURCES = sorted(path for part in ("ivr_consent", "tests", "bench", ".ci") for path in (ROOT / part).rglob("*.py"))
