@@ -260,6 +260,31 @@ async def test_what_has_ended_before_it_is_looked_at_leaves_no_file(tmp_path: Pa
         assert list(site.spool.iterdir()) == []
 
 
+async def test_what_a_channel_plays_is_not_broken_off_for_a_recorder_that_has_ended(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It ends while the guard still waits for it to be listed, as a media bug, or not, as an application."""
+    async with watched(tmp_path) as site:
+        call = await site.call()
+        call.broadcast("playback", "silence_stream://60000")
+        await call.wait_execute("playback")
+        path = str(site.spool / "theirs.wav")
+        recorders, looks = site.guard._switch.recorders, itertools.count(1)
+
+        async def ends_meanwhile(uuid: str) -> tuple[str, ...]:
+            await recorders(uuid)
+            if next(looks) == 3:  # when it began, as an application's perhaps, and while that is waited for
+                site.switch.api(f"uuid_record {call.uuid} stop {path}")
+            return ()
+
+        monkeypatch.setattr(site.guard._switch, "recorders", ends_meanwhile)
+        call.uuid_record(path)
+        await until(lambda: bool(site.told.incidents))
+        await until(lambda: not site.guard._waiting and not site.guard._turns)
+        assert [one.found for one in site.told.incidents] == ["ended"]
+        assert not [asked for asked in site.switch.asked if asked.startswith("uuid_break")]
+
+
 async def test_a_conference_that_was_recorded_before_anybody_looked(tmp_path: Path) -> None:
     async with watched(tmp_path) as site:
         call = await site.call()

@@ -322,6 +322,8 @@ class Guard(Watch[Hint]):
         if await self._are_listed_later(uuid, paths, name):
             self._take(Hint(Kind.RECORDER, uuid))
             return
+        if paths and set(paths).isdisjoint(self._writing.get(uuid, ())):
+            return  # all have ended meanwhile, and what the channel plays now is not to be broken off
         if not paths:
             began = await self._began_before(leg, sure=found != "start")
             if not began:
