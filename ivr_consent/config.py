@@ -550,6 +550,22 @@ class Guard(_Table):
         return self
 
 
+class Metrics(_Table):
+    """Figures for monitoring. Without this table there are none."""
+
+    file: Path = Field(strict=False)
+    """Written anew in Prometheus' text format: for the textfile collector, in its directory, ending in .prom."""
+    seconds: int = Field(15, ge=1, le=3600)
+    """How often."""
+
+    @field_validator("file")
+    @classmethod
+    def _collected(cls, value: Path) -> Path:
+        if value.suffix != ".prom":
+            raise ValueError(f"{str(value)!r} does not end in .prom; the collector reads no other files")
+        return value
+
+
 class Features(_Table):
     """Codes that are pressed in the middle of a call. Without this table there are none, and no notice speaks of one.
 
@@ -638,6 +654,8 @@ class Settings(_Table):
     """Codes for the middle of a call; without the table there are none."""
     guard: Guard = Guard()
     """What watches that nothing else records."""
+    metrics: Metrics | None = None
+    """Figures for monitoring; without the table there are none."""
     prompts: Prompts = Prompts()
     """Notice texts and audio."""
     exports: Exports = Exports()

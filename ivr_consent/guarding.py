@@ -11,12 +11,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final, Protocol
 
+from ivr_consent import metrics
 from ivr_consent.audio.speech import CommandError, run_bounded
 from ivr_consent.config import Settings
 from ivr_consent.core.decision import Outcome
 from ivr_consent.core.errors import LedgerError
 from ivr_consent.logs import get_logger
-from ivr_consent.pbx.incidents import EXEMPTED, INCIDENT, Exempted, Incident
+from ivr_consent.metrics import Count, uncounted
+from ivr_consent.pbx.incidents import EXEMPTED, INCIDENT, PAUSED, Exempted, Incident
 from ivr_consent.pbx.policy import Exemption, OpenFor, Policy, Standings
 from ivr_consent.store import recordings
 from ivr_consent.store.granted import Standing, standing
@@ -95,8 +97,9 @@ class Telling:
         command: list[str] | None,
         spawn: Callable[[Coroutine[Any, Any, object], str], object],
         switch: str = "asterisk",
+        count: Count = uncounted,
     ) -> None:
-        self._ledger, self._command, self._spawn = ledger, command, spawn
+        self._ledger, self._command, self._spawn, self._count = ledger, command, spawn, count
         self._remedy = f"see: ivr-consent audit /etc/{switch}"
         self._commands = 0
         self._turn, self._order = asyncio.Lock(), asyncio.Lock()
@@ -105,6 +108,8 @@ class Telling:
         """A recording without a grant."""
         details = incident.details()
         self._ledger.tell(INCIDENT, details)
+        labels = {"way": incident.way, "mode": incident.mode, "confirmed": _yes(incident.confirmed)}
+        self._count(metrics.INCIDENTS, labels)
         log.error(
             "recording_without_grant",
             incident=incident.id,
@@ -125,11 +130,14 @@ class Telling:
     def exempted(self, exempted: Exempted) -> None:
         """A recording that is let be."""
         self._ledger.tell(EXEMPTED, exempted.details())
+        self._count(metrics.EXEMPTED, {"way": exempted.way})
         log.info("recording_exempted", way=exempted.way, basis=exempted.basis)
 
     def scope(self, call_id: str, kind: str, reason: str, *, confirmed: bool) -> None:
         """A lawful recording was paused, or goes on."""
         self._spawn(self._note_in_order(call_id, kind, reason, confirmed), "guard_failed")
+        if kind == PAUSED:
+            self._count(metrics.PAUSES, {"reason": reason, "confirmed": _yes(confirmed)})
         log.info(kind, call_id=call_id, reason=reason, confirmed=confirmed)
 
     async def _note_in_order(self, call_id: str, kind: str, reason: str, confirmed: bool) -> None:
@@ -154,6 +162,10 @@ class Telling:
             log.error("guard_command_failed", problem=str(error), remedy="see guard.command")
         finally:
             self._commands -= 1
+
+
+def _yes(true: bool) -> str:
+    return "yes" if true else "no"
 
 
 async def stop_while_blind(guard: Sees, ledger: Ledger, directory: Path) -> None:

@@ -21,14 +21,15 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, Final
 
-from ivr_consent import config, service_events
+from ivr_consent import config, metrics, service_events
 from ivr_consent.anchors.gather import anchors_of
 from ivr_consent.anchors.publisher import Publisher, keeper
 from ivr_consent.config import Settings
 from ivr_consent.control import Control, socket_path
+from ivr_consent.core.decision import Outcome
 from ivr_consent.core.errors import ConfigurationError, ConsentError, LedgerError, Problem
 from ivr_consent.logs import configure_logging, get_logger
-from ivr_consent.pbx.conduct import Observer
+from ivr_consent.pbx.conduct import Observer, Summary
 from ivr_consent.pbx.serving import Server
 from ivr_consent.side_asterisk import AsteriskSide
 from ivr_consent.side_freeswitch import FreeswitchSide
@@ -63,6 +64,9 @@ LAST_ANCHORS_S: Final = 5.0
 RESTART_S: Final = (0.1, 0.5, 1.0, 2.0, 5.0, 10.0)
 """Pauses before restarts in a row."""
 
+DECIDED: Final = frozenset(outcome.value for outcome in Outcome)
+"""Sessions that ended so were calls; others report the end of one, or a withdrawal."""
+
 STEADY_S: Final = 60.0
 """A worker that ran this long begins the row anew."""
 
@@ -80,6 +84,7 @@ class Service:
         self.site: Site = load_site(settings)
         """As it was loaded; the server's ``lines`` are this site, less what has been found damaged since."""
         self._observe = observe
+        self._metrics = metrics.Metrics()
         self._damaged: dict[str, LineState] = {}
         """Lines that were ready and are not asked on: a sound differs, or may differ since its folder changed."""
         self._barred: dict[str, LineState] = {}
@@ -118,7 +123,7 @@ class Service:
         self._ledger = Ledger(place_of(settings), dispatch=dispatch, seals=True, published=self._publisher.published)
         await asyncio.to_thread(self._begin_log, self._ledger)
         kind = FreeswitchSide if settings.switch == "freeswitch" else AsteriskSide
-        self._side = kind(settings, self._ledger, self.site.recordings, self._spawn)
+        self._side = kind(settings, self._ledger, self.site.recordings, self._spawn, self._metrics.count)
         await self._side.start()
         self._server = self._side.server(
             self.site,
@@ -128,6 +133,7 @@ class Service:
             withdraw=self._side.withdraw,
             observe=self._observe,
             blind=self._side.blind if settings.guard.required else _sees,
+            ended=self._count_call,
         )
         self._watch = FolderWatch(self._changed)
         if self._watch.descriptor >= 0:
@@ -140,6 +146,20 @@ class Service:
         self._control = Control(socket_path(settings), self._answer)
         await self._control.start()
         self._spawn(self._sweep(), "sweep_failed")
+        if settings.metrics is not None:
+            path = settings.path(settings.metrics.file)
+            self._spawn(metrics.keep(path, settings.metrics.seconds, self._figures), "metrics_not_written")
+
+    def _count_call(self, summary: Summary) -> None:
+        if summary.outcome in DECIDED:
+            labels = {name: getattr(summary, name) for name in ("line", "outcome", "reason", "route")}
+            self._metrics.count(metrics.CALLS, {**labels, "logged": "yes" if summary.logged else "no"})
+
+    def _figures(self) -> str:
+        assert self._side is not None
+        ready = {name: bool(state.plans) for name, state in self._now().states.items()}
+        blind = self._side.blind() is not None if self._side.guarded() else None
+        return self._metrics.text(calls=len(self.server.calls), lines=ready, blind=blind)
 
     # --- what is in force --------------------------------------------------------------------------------------------
 
@@ -165,7 +185,7 @@ class Service:
             site = await asyncio.to_thread(load_site, settings)
         except ConsentError as error:
             return self._refuse(error.problems if isinstance(error, ConfigurationError) else (_problem(error),))
-        for part in ("switch", "server", "manager", "event_socket", "log", "recordings", "guard"):
+        for part in ("switch", "server", "manager", "event_socket", "log", "recordings", "guard", "metrics"):
             if getattr(settings, part) != getattr(self.settings, part):
                 remedy = "restart it: systemctl restart ivr-consent"
                 return self._refuse((Problem(f"[{part}]", "has changed; that needs a restart", remedy),))

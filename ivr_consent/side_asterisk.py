@@ -10,6 +10,7 @@ from typing import Any, Final
 from ivr_consent.config import Settings
 from ivr_consent.core.errors import ConsentError
 from ivr_consent.guarding import Telling, open_for, policy_of, standings_of, stop_while_blind
+from ivr_consent.metrics import Count, uncounted
 from ivr_consent.pbx import withdrawing
 from ivr_consent.pbx.asterisk.guard.watcher import EVENTS, Guard
 from ivr_consent.pbx.asterisk.keys import KeyPresses
@@ -43,8 +44,11 @@ class ManagerPresses:
 class AsteriskSide:
     """What the service has of Asterisk, from start to stop."""
 
-    def __init__(self, settings: Settings, ledger: Ledger, recordings: Path, spawn: Spawn) -> None:
+    def __init__(
+        self, settings: Settings, ledger: Ledger, recordings: Path, spawn: Spawn, count: Count = uncounted
+    ) -> None:
         self._settings, self._ledger, self._recordings, self._spawn = settings, ledger, recordings, spawn
+        self._count = count
         self._link: ManagerLink | None = None
         self._guard: Guard | None = None
 
@@ -57,7 +61,7 @@ class AsteriskSide:
         await self._link.start()
         if settings.guard.mode == "off":
             return
-        telling = Telling(self._ledger, settings.guard.command, self._spawn)
+        telling = Telling(self._ledger, settings.guard.command, self._spawn, settings.switch, self._count)
         link = _manager_link(settings, EVENTS)  # its own: a storm of events must not hold up key presses
         policy = policy_of(settings, self._ledger)
         standings, files = standings_of(self._ledger), open_for(policy.recordings)
@@ -74,6 +78,10 @@ class AsteriskSide:
     def blind(self) -> str | None:
         """Why nobody may be asked where the guard is required; the reason for the log."""
         return None if self._guard is not None and self._guard.blind is None else "guard_blind"
+
+    def guarded(self) -> bool:
+        """Whether there is a guard at all."""
+        return self._guard is not None
 
     async def withdraw(self, call_id: str, by: str) -> bool:
         """Consent is withdrawn in the call; whether nothing is left."""

@@ -13,6 +13,7 @@ from ivr_consent.config import Settings
 from ivr_consent.core.errors import ConsentError, EventSocketError
 from ivr_consent.guarding import Telling, open_for, policy_of, standings_of, stop_while_blind
 from ivr_consent.logs import get_logger
+from ivr_consent.metrics import Count, uncounted
 from ivr_consent.pbx import withdrawing
 from ivr_consent.pbx.conduct import Lines
 from ivr_consent.pbx.freeswitch import variables, wire
@@ -43,8 +44,11 @@ class Finish(Protocol):
 class FreeswitchSide:
     """What the service has of FreeSWITCH, from start to stop."""
 
-    def __init__(self, settings: Settings, ledger: Ledger, recordings: Path, spawn: Spawn) -> None:
+    def __init__(
+        self, settings: Settings, ledger: Ledger, recordings: Path, spawn: Spawn, count: Count = uncounted
+    ) -> None:
         self._settings, self._ledger, self._recordings, self._spawn = settings, ledger, recordings, spawn
+        self._count = count
         self._link = event_socket_link(settings)
         self._guard_link: Link | None = None
         self._guard: Guard | None = None
@@ -56,7 +60,7 @@ class FreeswitchSide:
         settings = self._settings
         if settings.guard.mode == "off":
             return
-        telling = Telling(self._ledger, settings.guard.command, self._spawn, settings.switch)
+        telling = Telling(self._ledger, settings.guard.command, self._spawn, settings.switch, self._count)
         # Its own connection: a storm of events must not hold up the calls.
         self._guard_link = event_socket_link(settings, events=EVENTS)
         policy = policy_of(settings, self._ledger)
@@ -90,6 +94,10 @@ class FreeswitchSide:
     def blind(self) -> str | None:
         """Why nobody may be asked where the guard is required; the reason for the log."""
         return None if self._guard is not None and self._guard.blind is None else "guard_blind"
+
+    def guarded(self) -> bool:
+        """Whether there is a guard at all."""
+        return self._guard is not None
 
     def _finished(self, call_id: str, empty: bool) -> None:
         self._finish(call_id, empty=empty)

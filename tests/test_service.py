@@ -169,6 +169,29 @@ async def test_calls_hear_the_published_version(site: SmallSite) -> None:
         assert here.manifest() == site.load().states["support"].manifest
 
 
+async def test_figures_for_monitoring(site: SmallSite) -> None:
+    """Calls by their outcome, and a line that is out; reports of a recording's end are no calls."""
+    path = site.root / "figures.prom"
+    site.edit(site.config, "[server]", f'[metrics]\nfile = "{path}"\nseconds = 1\n[server]')
+
+    def told(sample: str) -> bool:
+        return path.exists() and f"{sample}\n" in path.read_text()
+
+    async with running(site) as here:
+        await until(lambda: told("ivr_consent_calls_total 0"))
+        assert "guard_watching" not in path.read_text()
+        for key in ("1", "1", "2"):
+            await here.call(key)
+        labels = 'line="support",outcome="{}",reason="{}",route="{}",logged="yes"'
+        granted, declined = (
+            labels.format("granted", "yes_key", "recorded"),
+            labels.format("declined", "no_key", "unrecorded"),
+        )
+        await until(lambda: told(f"ivr_consent_calls_total{{{granted}}} 2"))
+        await until(lambda: told(f"ivr_consent_calls_total{{{declined}}} 1"))
+        assert told('ivr_consent_line_ready{line="support"} 1')
+
+
 async def test_a_reload_takes_a_new_version_into_use(site: SmallSite) -> None:
     """From the next call on; a call under way keeps what it began with, to its last prompt and in its decision."""
     async with running(site) as here:

@@ -240,6 +240,8 @@ def unit(settings: Settings, user: str, command: Sequence[str]) -> str:
     own += [f"-{keys}"] if not any(keys.is_relative_to(path) for path in writable) else []
     if settings.guard.mode == "enforce" and settings.guard.files != "leave":
         own += [f"-{path}" for path in settings.guard.spool]  # where the guard takes files away
+    if settings.metrics is not None:
+        own.append(f"-{settings.path(settings.metrics.file).parent}")
     hidden = any(path.startswith(("/tmp/", "/var/tmp/")) for path in own)  # noqa: S108 - what is asked is whether it is used
     return f"""\
 # ivr-consent's service. Written by `ivr-consent init`.

@@ -14,6 +14,10 @@ INCIDENT: Final = "incident"
 EXEMPTED: Final = "recording_exempted"
 """The kind of the event of a recording that the configuration lets be."""
 
+PAUSED: Final = "recording_paused"
+RESUMED: Final = "recording_resumed"
+"""The kinds of the events of a lawful recording that is silent for a while."""
+
 
 @dataclass(frozen=True, slots=True)
 class Incident:

@@ -61,10 +61,13 @@ class Server(ABC):
         withdraw: Callable[[str, str], Coroutine[Any, Any, bool]] | None = None,
         observe: Observer | None = None,
         blind: Callable[[], str | None] = lambda: None,
+        ended: Callable[[Summary], None] = lambda _: None,
     ) -> None:
         self.lines = lines
         self.blind = blind
         """Why callers are not asked at present; ``None``: they are."""
+        self.ended = ended
+        """Is told of each session that has ended; it may neither raise nor wait."""
         self.ledger = ledger
         self.finish = finish
         self.withdraw = withdraw
@@ -395,6 +398,7 @@ class Connection(asyncio.Protocol, ABC):
         self.session = None
         self.ended()
         if summary is not None and not summary.quiet:
+            self.server.ended(summary)
             log.info(
                 "call",
                 script=summary.script,

@@ -22,13 +22,11 @@ from ivr_consent.pbx.asterisk import variables
 from ivr_consent.pbx.asterisk.guard.asking import Running, Switch
 from ivr_consent.pbx.asterisk.manager import Event
 from ivr_consent.pbx.asterisk.stopping import stop_recorders
+from ivr_consent.pbx.incidents import PAUSED, RESUMED
 from ivr_consent.pbx.watching import ChannelGone
 
 MAX_HELD: Final = 4096
 """Channels of which it is remembered that they hear music."""
-
-PAUSED: Final = "recording_paused"
-RESUMED: Final = "recording_resumed"
 
 log = get_logger()
 

@@ -18,11 +18,9 @@ from ivr_consent.pbx.freeswitch import variables, wire
 from ivr_consent.pbx.freeswitch.guard.asking import Leg, Switch, device
 from ivr_consent.pbx.freeswitch.stopping import stop_recorders
 from ivr_consent.pbx.freeswitch.wire import Event
+from ivr_consent.pbx.incidents import PAUSED, RESUMED
 from ivr_consent.pbx.policy import Reports
 from ivr_consent.pbx.watching import ChannelGone
-
-PAUSED: Final = "recording_paused"
-RESUMED: Final = "recording_resumed"
 
 EVENTS: Final = ("CHANNEL_BRIDGE", "CHANNEL_UNBRIDGE", "CHANNEL_HOLD", "CHANNEL_UNHOLD")
 """What hints that a recording's scope may have changed."""
