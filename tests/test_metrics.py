@@ -5,12 +5,17 @@ from __future__ import annotations
 import asyncio
 import re
 import stat
+from collections.abc import Coroutine
 from pathlib import Path
+from typing import Any, cast
 
 import structlog.testing
 
 from ivr_consent import metrics
+from ivr_consent.guarding import Telling
 from ivr_consent.metrics import CALLS, EXEMPTED, INCIDENTS, MAX_SERIES, Metrics, keep
+from ivr_consent.pbx.incidents import Exempted, Incident
+from ivr_consent.store.ledger import Ledger
 
 DEADLINE_S = 30.0
 SAMPLE = re.compile(r'[a-z_]+(?:\{[a-z_]+="(?:[^"\\\n]|\\.)*"(?:,[a-z_]+="(?:[^"\\\n]|\\.)*")*\})? -?[0-9.]+')
@@ -98,3 +103,25 @@ async def test_the_file_is_there_whole_and_comes_back(tmp_path: Path) -> None:
 
 def test_nothing_is_counted_where_nobody_asks() -> None:
     metrics.uncounted(CALLS, CALL)
+
+
+async def test_what_the_guard_tells_is_counted() -> None:
+    class Log:
+        def tell(self, kind: str, details: object) -> None:
+            pass
+
+    def spawn(work: Coroutine[Any, Any, object], _: str) -> None:
+        work.close()
+
+    counted = Metrics()
+    telling = Telling(cast("Ledger", Log()), None, spawn, count=counted.count)
+    for confirmed in (True, True, False):
+        telling.incident(Incident("MixMonitor", "enforce", 1, confirmed, 0.01))
+    telling.exempted(Exempted("Monitor", "GDPR 6(1)(c)", "emergency calls", "", ""))
+    for kind in ("recording_paused", "recording_resumed"):
+        telling.scope("0" * 32, kind, "on_hold", confirmed=True)
+    found = samples(counted.text(calls=0, lines={}, blind=False))
+    assert found['ivr_consent_incidents_total{way="MixMonitor",mode="enforce",confirmed="yes"}'] == 2
+    assert found['ivr_consent_incidents_total{way="MixMonitor",mode="enforce",confirmed="no"}'] == 1
+    assert found['ivr_consent_exempted_total{way="Monitor"}'] == 1
+    assert found['ivr_consent_recording_pauses_total{reason="on_hold",confirmed="yes"}'] == 1
