@@ -208,11 +208,13 @@ def manager_user(settings: Settings, secret: str) -> str:
     manager = settings.manager
     assert manager is not None
     rights = needed(settings)
+    filters = "".join(f"eventfilter = {one}\n" for one in rights.filters)
     return f"""\
 ; ivr-consent's manager user. Include this file at the end of manager.conf.
 ; It hears of key presses (dtmf): a press is reported to the dialplan only when the key is released, and consent needs a
 ; press that began after the question. For the guard it hears of recorders (call, dialplan, agi) and may stop them
 ; (write = call); without the guard, that is with guard.mode = "off", read = dtmf and no write rights would do.
+; The filters leave out what it does not look at: on a busy switch the rest would make it late.
 ; The same secret stands in {settings.path(manager.secret_file)}: who has it can act on every call.
 [{manager.username}]
 secret = {secret}
@@ -220,7 +222,7 @@ deny = 0.0.0.0/0.0.0.0
 permit = 127.0.0.1/255.255.255.255
 read = {",".join(rights.read)}
 write = {",".join(rights.write)}
-"""
+{filters}"""
 
 
 def program() -> list[str]:

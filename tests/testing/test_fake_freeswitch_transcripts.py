@@ -11,7 +11,9 @@ from ivr_consent.testing.freeswitch_transcripts import event, messages, read
 from tests.testing.freeswitch_replay import ROOT, Case, Replay, lines
 
 TRANSCRIPTS = Path(__file__).parent.parent / "data" / "freeswitch-transcripts"
-SPEED = 4.0
+SPEEDS = (4.0, 1.5)
+"""How much faster than it was recorded. A busy machine comes late to a moment that the recording names, and nearer to
+it at a slower pace; what the fake does otherwise than the real one it does at every pace."""
 
 
 def no_park(tag: str, headers: dict[str, str]) -> bool:
@@ -100,8 +102,17 @@ def folder(tmp_path: Path) -> Path:
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 async def test_the_fake_answers_our_bytes_as_the_real_one_did(case: Case, folder: Path) -> None:
+    for speed in SPEEDS:
+        wrong = await differences(case, folder, speed)
+        if not wrong:
+            return
+    pytest.fail("\n\n".join(wrong))
+
+
+async def differences(case: Case, folder: Path, speed: float) -> list[str]:
+    """The two wires side by side, of each connection on which they differ."""
     transcript = read(TRANSCRIPTS / f"{case.name}.txt")
-    replay = Replay(case, transcript, folder, SPEED)
+    replay = Replay(case, transcript, folder, speed)
     heard = await replay.run()
     wrong = []
     for tag in transcript.tags:
@@ -117,4 +128,4 @@ async def test_the_fake_answers_our_bytes_as_the_real_one_did(case: Case, folder
         if b"goodbye" not in recorded:  # our side closed, or the recording ended: the fake may have said more
             fake.cut(real)
         wrong.append(real.against(fake))
-    assert not any(wrong), "\n\n".join(each for each in wrong if each)
+    return [each for each in wrong if each]
