@@ -289,8 +289,10 @@ class Channel:
             # Skipped through by an API command, or no FreeSWITCH: what it says is worth nothing from here on.
             self._end = Failed("prompt_faster_than_it_lasts")
             return self._end
+        # Released between two prompts a key ends neither: the switch took it while it played nothing.
+        between = next((key.key for key in self._keys if key.key in step.keys), None)
         self._keys.clear()
-        return Played(length, int(done.seconds * 1000))
+        return Played(length, int(done.seconds * 1000)) if between is None else Pressed(between, samples)
 
     def _ask(self, step: Ask) -> Performing:
         seconds = step.timeout_ms / 1000

@@ -156,6 +156,21 @@ def test_a_whole_prompt() -> None:
     assert switch.ran[3] == ("multiset", "^^;playback_terminators=none")
 
 
+@pytest.mark.parametrize(("key", "expected"), [("2", Pressed("2", 8000)), ("5", Played(8000, 1010))])
+def test_a_key_released_between_two_prompts_is_heard(key: str, expected: Result) -> None:
+    """The switch takes it from its queue while it plays nothing, and so it ends no prompt."""
+    played = prompt(stop={})
+
+    def script(name: str, argument: str) -> list[tuple[float, dict[str, str]]]:
+        gap = [dtmf(1.02, key, 1600)] if argument.endswith("notice-1.wav") else []
+        return [*played(name, argument), *gap]
+
+    switch = Switch(script)
+    assert switch.play(Play(PROMPT, frozenset("2"))) == Played(8000, 1010)
+    assert switch.play(Play(silent_prompt("notice-2"), frozenset("2"))) == expected
+    assert switch.play(Play(silent_prompt("notice-3"), frozenset("2"))) == Played(8000, 1010), "it is told once"
+
+
 @pytest.mark.parametrize(
     ("stop", "end", "seconds", "reason"),
     [
