@@ -26,6 +26,7 @@ from bench.measure import bars, keep, summary
 from ivr_consent.pbx.asterisk.guard.watcher import Guard
 from ivr_consent.pbx.asterisk.guard.ways import is_wanted
 from ivr_consent.pbx.asterisk.manager import ManagerLink, _Protocol
+from ivr_consent.pbx.asterisk.rights import GUARD
 from ivr_consent.pbx.freeswitch.guard import scope as freeswitch_scope
 from ivr_consent.pbx.freeswitch.guard.watcher import Guard as FreeswitchGuard
 from ivr_consent.pbx.freeswitch.link import Link
@@ -94,7 +95,7 @@ async def stopping(calls: int, rounds: int, beside: int = 0) -> dict[str, Any]:
     """
     told = _Told()
     pbx = Instance("22", DIALPLAN)
-    pbx.add_manager("guard", "guard", read="call,dialplan,agi", write="call")
+    pbx.add_manager("guard", "guard", ",".join(GUARD.read), ",".join(GUARD.write), GUARD.filters)
     pbx.add_manager("admin", "admin")
     async with pbx:
         spool = pbx.directory / "spool"

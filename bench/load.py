@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import cast
 
 from bench.load_freeswitch import FreeSwitchCall
-from ivr_consent.testing.fake_asterisk import environment
+from ivr_consent.testing.fake_asterisk_wire import environment
 
 ENVIRONMENT = environment()
 PATIENCE = 300.0

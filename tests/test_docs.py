@@ -21,7 +21,7 @@ from pydantic.fields import FieldInfo
 
 import ivr_consent
 from ivr_consent import config, config_anchors
-from ivr_consent.cli.main import app
+from ivr_consent.cli.app import app
 from ivr_consent.core.states import State, mermaid
 
 PACKAGE = Path(ivr_consent.__file__).parent
@@ -42,6 +42,7 @@ SECTIONS: dict[str, type[BaseModel]] = {
     "[log.anchors.timestamp]": config_anchors.TimestampAnchor,
     "[recordings]": config.Recordings,
     "[guard]": config.Guard,
+    "[metrics]": config.Metrics,
     "[[guard.exemptions]]": config.Exemption,
     "[features]": config.Features,
     "[prompts]": config.Prompts,

@@ -7,7 +7,7 @@ import json
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -30,13 +30,6 @@ from tests.granted import granted_decision
 
 DEADLINE_S = 30.0
 ID = "0123456789abcdef" * 2
-
-
-@pytest.fixture
-def ledger(tmp_path: Path) -> Iterator[Ledger]:
-    log = Ledger(tmp_path / "log.db")
-    yield log
-    log.close()
 
 
 @pytest.fixture

@@ -418,7 +418,7 @@ class _Live:
         show.line("starting Asterisk 22")
         pbx = self._pbx = self._instance("22", dialplan=DIALPLAN)
         rights = needed(settings)
-        pbx.add_manager("ivr-consent", secret, read=",".join(rights.read), write=",".join(rights.write))
+        pbx.add_manager("ivr-consent", secret, ",".join(rights.read), ",".join(rights.write), rights.filters)
         await stack.enter_async_context(pbx)
         manager = Manager(host="127.0.0.1", port=pbx.ami_port, username="ivr-consent", secret_file=path.absolute())
         return settings.model_copy(update={"manager": manager})

@@ -13,12 +13,13 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, TextIO
 
 import typer
 
-from ivr_consent.cli.terminal import Exit, Json, print_json, safe, say
+from ivr_consent.cli.terminal import Exit, Json, of, print_json, safe, say
 from ivr_consent.core.errors import ConfigurationError, ConsentError, Problem
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from ivr_consent.testing.drivers.exchange import Exchange
     from ivr_consent.testing.scenario import Scenario
     from ivr_consent.testing.verdict import Verdict
 
@@ -36,13 +37,23 @@ class On(StrEnum):
     SIMULATED = "simulated"
     FAKE_ASTERISK = "fake-asterisk"
     FAKE_FREESWITCH = "fake-freeswitch"
+    ASTERISK = "asterisk"
+    FREESWITCH = "freeswitch"
 
 
-AT_ONCE: Final = {On.SIMULATED: 1, On.FAKE_ASTERISK: 64, On.FAKE_FREESWITCH: 64}
+class AsteriskVersion(StrEnum):
+    """The real ones that can be fetched."""
+
+    NEW = "22"
+    OLD = "16"
+
+
+AT_ONCE: Final = {On.SIMULATED: 1, On.FAKE_ASTERISK: 64, On.FAKE_FREESWITCH: 64, On.ASTERISK: 64, On.FREESWITCH: 32}
 """Jobs where nobody names a number: processes on the simulated switch, else calls side by side."""
 
 
 def scenarios(
+    context: typer.Context,
     files: Annotated[
         list[Path] | None,
         typer.Argument(
@@ -54,9 +65,13 @@ def scenarios(
         typer.Option(
             "--on",
             help="The simulated switch, in no time; or our real server and a fake switch that speaks to it over the "
-            "real wire, in real time.",
+            "real wire, in real time; or a real one, called by a SIP telephone: an Asterisk (fetched once, about "
+            "80 MB, into a folder), or the FreeSWITCH that is on the search path.",
         ),
     ] = On.SIMULATED,
+    asterisk_version: Annotated[
+        AsteriskVersion, typer.Option("--asterisk-version", help="Which real Asterisk.")
+    ] = AsteriskVersion.NEW,
     jobs: Annotated[
         int | None,
         typer.Option(
@@ -64,7 +79,7 @@ def scenarios(
             min=1,
             max=MAX_JOBS,
             metavar="N",
-            help="Processes on the simulated switch (1), calls side by side on others (64).",
+            help="Processes on the simulated switch (1), calls side by side on others (64; FreeSWITCH 32).",
         ),
     ] = None,
     junit: Annotated[Path | None, typer.Option("--junit", metavar="FILE", help="Write JUnit XML there.")] = None,
@@ -74,6 +89,18 @@ def scenarios(
     pictures: Annotated[
         Path | None, typer.Option("--pictures", metavar="DIR", help="Draw each call there, as SVG.")
     ] = None,
+    record: Annotated[
+        Path | None,
+        typer.Option(
+            "--record",
+            metavar="FILE",
+            help="Play a call by hand, on the simulated switch, and write it as a scenario: a new file.",
+        ),
+    ] = None,
+    line: Annotated[
+        str | None,
+        typer.Option("--line", metavar="LINE", help="With --record: a line of the configuration; else a usual one."),
+    ] = None,
     json: Json = False,
 ) -> None:
     """Play scenarios: calls as data, with what must come of them.
@@ -81,6 +108,12 @@ def scenarios(
     A failure shows what is wrong and the whole call, moment by moment. The exit code is 0 only if every scenario that
     can be played there went as it says, and there was one.
     """
+    if record is not None:
+        if files or on is not On.SIMULATED or junit or json_lines or pictures:
+            raise typer.BadParameter("--record plays one new call, on the simulated switch; it goes with --line alone")
+        raise typer.Exit(_recorded(context, record, line, as_json=json))
+    if line is not None:
+        raise typer.BadParameter("--line is for --record; a scenario file has its line in it")
     wanted = load(files or [])
     with Outputs(json_lines, pictures) as outputs, _Progress(len(wanted), quiet=json) as progress:
         began = time.monotonic()
@@ -88,7 +121,7 @@ def scenarios(
         def done(verdict: Verdict) -> None:
             progress.tell(outputs.take(verdict))
 
-        play(wanted, on, done, jobs or AT_ONCE[on])
+        play(wanted, on, done, jobs or AT_ONCE[on], asterisk_version)
         took = time.monotonic() - began
     verdicts = outputs.in_order(wanted)
     if junit is not None:
@@ -96,6 +129,19 @@ def scenarios(
 
         _write(junit, reports.junit(verdicts))
     raise typer.Exit(_told(verdicts, on, took, as_json=json))
+
+
+def _recorded(context: typer.Context, path: Path, name: str | None, *, as_json: bool) -> Exit:
+    from ivr_consent.cli.by_hand import record
+    from ivr_consent.config import Line
+
+    line = Line()
+    if name is not None:
+        lines = of(context).settings().lines
+        if name not in lines:
+            raise typer.BadParameter(f"there is no line {name!r}; the lines are: {', '.join(lines)}")
+        line = lines[name]
+    return record(path, line, json=as_json)
 
 
 def load(files: Sequence[Path]) -> tuple[Scenario, ...]:
@@ -129,7 +175,13 @@ def _paths(files: Sequence[Path], problems: list[Problem]) -> list[Path]:
     return list(dict.fromkeys(paths))
 
 
-def play(scenarios: Sequence[Scenario], on: On, done: Callable[[Verdict], None], jobs: int) -> None:
+def play(
+    scenarios: Sequence[Scenario],
+    on: On,
+    done: Callable[[Verdict], None],
+    jobs: int,
+    asterisk_version: AsteriskVersion = AsteriskVersion.NEW,
+) -> None:
     """Play scenarios; ``done`` gets each verdict as it falls. Raises :class:`ConsentError` when none can be played."""
     if on is On.SIMULATED:
         from ivr_consent.testing.drivers import simulated
@@ -137,16 +189,33 @@ def play(scenarios: Sequence[Scenario], on: On, done: Callable[[Verdict], None],
         simulated.play(scenarios, done, jobs)
         return
     from ivr_consent.logs import configure_logging
-    from ivr_consent.testing.drivers import fake
-    from ivr_consent.testing.drivers.fake_asterisk import FakeAsteriskExchange
-    from ivr_consent.testing.drivers.fake_freeswitch import FakeFreeSwitchExchange
+    from ivr_consent.testing.drivers import exchange
 
-    exchange = FakeAsteriskExchange() if on is On.FAKE_ASTERISK else FakeFreeSwitchExchange()
+    made = _exchange(on, asterisk_version)
     configure_logging(logging.WARNING, cache=False)  # the server's word on each call would fill the screen
     try:
-        fake.play(exchange, scenarios, done, jobs)
+        exchange.play(made, scenarios, done, jobs)
     finally:
         configure_logging(cache=False)
+
+
+def _exchange(on: On, asterisk_version: AsteriskVersion) -> Exchange:
+    """The switch. Raises :class:`EventSocketError` where there is no FreeSWITCH."""
+    if on is On.ASTERISK:
+        from ivr_consent.testing.drivers.asterisk import AsteriskExchange
+
+        return AsteriskExchange(asterisk_version.value, lambda text: say(f"Asterisk: {text}", error=True))
+    if on is On.FREESWITCH:
+        from ivr_consent.testing.drivers.freeswitch import FreeSwitchExchange
+
+        return FreeSwitchExchange()
+    if on is On.FAKE_ASTERISK:
+        from ivr_consent.testing.drivers.fake_asterisk import FakeAsteriskExchange
+
+        return FakeAsteriskExchange()
+    from ivr_consent.testing.drivers.fake_freeswitch import FakeFreeSwitchExchange
+
+    return FakeFreeSwitchExchange()
 
 
 class Outputs:

@@ -15,20 +15,23 @@ import asyncio
 import contextlib
 import itertools
 import math
-import os
 import re
 import time
-import wave
-from array import array
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Final, cast
+from typing import Final, cast
 
 from ivr_consent.pbx.asterisk import variables
+from ivr_consent.testing.fake_asterisk_applications import execute
+from ivr_consent.testing.fake_asterisk_commands import obey, samples_of, usage_lines
+from ivr_consent.testing.fake_asterisk_program import Program
+from ivr_consent.testing.fake_asterisk_recorder import FORMATS, RATE, Recorder, open_file, record, tone
+from ivr_consent.testing.fake_asterisk_wire import VERSION_22, environment, missing, server_of, words_of
 
-RATE: Final = 8000
-"""Samples a second of a ulaw file, one byte each."""
+CONNECT_S: Final = 2.0
+"""How long Asterisk tries to connect."""
+
 
 FRAME: Final = 160
 """Samples in 20 ms: positions are told in whole frames."""
@@ -36,11 +39,15 @@ FRAME: Final = 160
 LEASE_S: Final = 15.0
 """TIMEOUT(absolute) that the include sets before AGI()."""
 
+_SET_BY_INCLUDE: Final = {
+    variables.RESULT: "failed",
+    variables.REASON: "server_failed",
+    variables.CALL_ID: "",
+    variables.MIXMONITOR: "",
+}
+
 TALK_HZ: Final = (400, 600)
 """What caller and agent "say" in :meth:`FakeCall.talk`."""
-
-VERSION_22: Final = "22.10.1+dfsg+~cs6.17.60671434-1"
-VERSION_16: Final = "16.28.0~dfsg-0+deb11u4"
 
 _DEAD: Final = "511 Command Not Permitted on a dead channel or intercept routine"
 _UNKNOWN: Final = "510 Invalid or unknown command"
@@ -48,7 +55,6 @@ _USAGE: Final = ("520-Invalid command syntax.  Proper usage follows:", "520 End 
 _MAX_VALUE: Final = 1024  # characters of a value in a reply
 _MAX_LINE: Final = 64 * 1024
 _KEYS: Final = frozenset("0123456789*#ABCD")
-_FORMATS: Final = frozenset({"wav", "raw", "ulaw", "alaw", "gsm", "sln", "sln16"})
 _variable = re.compile(r"\$\{([^${}]*)\}")
 _option = re.compile(r"([A-Za-z])(?:\(([^()]*)\))?")
 
@@ -59,21 +65,6 @@ class Command:
 
     at: float
     text: str
-
-
-@dataclass(slots=True)
-class Recorder:
-    """One MixMonitor of a channel. ``paths`` are the files that it has opened."""
-
-    handle: str
-    filename: str
-    options: str
-    paths: tuple[Path, ...] = ()
-    files: list[IO[bytes]] = field(default_factory=list)
-
-    def close(self) -> None:
-        for file in self.files:
-            file.close()
 
 
 @dataclass(slots=True)
@@ -114,6 +105,11 @@ class FakeAsterisk:
         self.exit_on_hangup = exit_on_hangup
         self.lease_s = lease_s
         self.local_host = local_host
+        self.database: dict[tuple[str, str], str] = {}
+        """What ``DATABASE`` keeps, by family and key."""
+        self.applications: dict[str, Callable[[FakeCall, str], int]] = {}
+        """What ``EXEC`` does besides what the fake knows, by the application's name in small letters: gets the call and
+        the arguments, returns the result. Variables such as ``DIALSTATUS`` are set in the call's ``variables``."""
         self.calls: list[FakeCall] = []
         self.presses = FakePresses(self)
         self._numbers = itertools.count(1)
@@ -146,6 +142,33 @@ class FakeAsterisk:
         await call.connect(script, words)
         return call
 
+    async def run(
+        self,
+        agi: str | Path | Sequence[str | Path],
+        arguments: tuple[str, ...] = (),
+        *,
+        caller: str = "4512345678",
+        name: str = "unknown",
+        language: str = "en",
+        version: str = VERSION_22,
+        context: str = "default",
+        extension: str = "100",
+    ) -> FakeCall:
+        """A caller rings where a dialplan that is not ours says ``AGI(agi,arguments…)``, and nothing of our include.
+
+        ``agi``: a server's address, ``agi://host:port/script``, or a program; a sequence is the program with what
+        stands before the arguments. Raises :class:`ValueError` for an address without a host.
+        """
+        call = FakeCall(self, next(self._numbers), caller, name, language, version, context, extension)
+        self.calls.append(call)
+        server = None if not isinstance(agi, str) else server_of(agi)
+        if server is not None:
+            await call.connect(server.script, arguments, (server.host, server.port))
+        else:
+            words = (agi,) if isinstance(agi, str | Path) else agi
+            await call.start(tuple(str(word) for word in words), arguments)
+        return call
+
     async def close(self) -> None:
         """Hang up every call and close every connection."""
         for call in self.calls:
@@ -159,7 +182,15 @@ class FakeCall(asyncio.Protocol):
     """One call through the gate; see :class:`FakeAsterisk`."""
 
     def __init__(
-        self, switch: FakeAsterisk, number: int, caller: str, name: str, language: str, version: str, context: str
+        self,
+        switch: FakeAsterisk,
+        number: int,
+        caller: str,
+        name: str,
+        language: str,
+        version: str,
+        context: str,
+        extension: str = "",
     ) -> None:
         self.switch = switch
         self.uniqueid = f"{int(time.time())}.{number}"
@@ -167,12 +198,9 @@ class FakeCall(asyncio.Protocol):
         self.caller, self.name, self.language, self.version, self.context = caller, name, language, version, context
         self.commands: list[Command] = []
         self.replies: list[str] = []
-        self.variables: dict[str, str] = {
-            variables.RESULT: "failed",
-            variables.REASON: "server_failed",
-            variables.CALL_ID: "",
-            variables.MIXMONITOR: "",
-        }
+        self.extension = extension
+        """Where a dialplan that is not ours runs AGI(); empty in our include."""
+        self.variables: dict[str, str] = {} if extension else dict(_SET_BY_INCLUDE)
         self.recorders: list[Recorder] = []
         self.started: list[Recorder] = []
         """Every recorder that ever ran; ``recorders`` are those that run."""
@@ -188,7 +216,9 @@ class FakeCall(asyncio.Protocol):
         """Keys, each with the moments at which it went down and up."""
         self.on_end: Callable[[], None] | None = None
         self._loop = asyncio.get_running_loop()
-        self._transport: asyncio.Transport | None = None
+        self._transport: asyncio.Transport | Program | None = None
+        self._program: Program | None = None
+        self._auto_hang_up: asyncio.TimerHandle | None = None
         self._buffer = b""
         self._dead = False
         self._failed = False
@@ -227,6 +257,7 @@ class FakeCall(asyncio.Protocol):
         if not self.alive:
             return
         self.alive = False
+        self.hang_up_in(0)
         for handle in self._keys:
             handle.cancel()
         if self.done.is_set():
@@ -242,9 +273,9 @@ class FakeCall(asyncio.Protocol):
         for number in range(math.ceil(seconds / step)):
             if self.hung_up:
                 return
-            sides = [_tone(hz, int(number * step * RATE), int(step * RATE)) for hz in TALK_HZ]
+            sides = [tone(hz, int(number * step * RATE), int(step * RATE)) for hz in TALK_HZ]
             for recorder in self.recorders:
-                _record(recorder, sides)
+                record(recorder, sides)
             await asyncio.sleep(step)
 
     # --- what a test looks at ----------------------------------------------------------------------------------------
@@ -257,17 +288,17 @@ class FakeCall(asyncio.Protocol):
     @property
     def result(self) -> str:
         """The variable on which the dialplan branches."""
-        return self.variables[variables.RESULT]
+        return self.variables.get(variables.RESULT, "")
 
     @property
     def reason(self) -> str:
         """Why, as the dialplan was told."""
-        return self.variables[variables.REASON]
+        return self.variables.get(variables.REASON, "")
 
     @property
     def call_id(self) -> str:
         """Our id of the call, as the dialplan was told."""
-        return self.variables[variables.CALL_ID]
+        return self.variables.get(variables.CALL_ID, "")
 
     @property
     def route(self) -> str:
@@ -298,32 +329,54 @@ class FakeCall(asyncio.Protocol):
 
     # --- the connection ----------------------------------------------------------------------------------------------
 
-    async def connect(self, script: str, arguments: tuple[str, ...]) -> None:
-        """Connect and send the environment."""
+    async def connect(self, script: str, arguments: tuple[str, ...], address: tuple[str, int] | None = None) -> None:
+        """Connect, to the switch's own server or another one, and send the environment."""
         switch = self.switch
+        host, port = address or (switch.host, switch.port)
         local = (switch.local_host, 0) if switch.local_host is not None else None
         try:
-            await self._loop.create_connection(lambda: self, switch.host, switch.port, local_addr=local)
-        except OSError:
+            async with asyncio.timeout(CONNECT_S):
+                await self._loop.create_connection(lambda: self, host, port, local_addr=local)
+        except (OSError, TimeoutError):
             self._leave("FAILURE")
             return
         assert self._transport is not None
         if self.done.is_set():
             return
         self._set_lease(switch.lease_s)
-        self._transport.write(
-            environment(
-                script,
-                arguments,
-                address=f"{switch.host}:{switch.port}",
-                channel=self.channel,
-                uniqueid=self.uniqueid,
-                language=self.language,
-                version=self.version,
-                caller=self.caller,
-                name=self.name,
-                context=self.context,
-            )
+        self._transport.write(self._environment(script, arguments, address=f"{host}:{port}"))
+
+    async def start(self, command: tuple[str, ...], arguments: tuple[str, ...]) -> None:
+        """Start a program and send it the environment."""
+        if missing(command[0]):
+            self._leave("NOTFOUND")
+            return
+        self._program = program = Program(self)
+        self._transport = program
+        try:
+            await program.start((*command, *arguments))
+        except OSError:
+            self._leave("FAILURE")
+            return
+        program.write(self._environment(command[0], (*command[1:], *arguments), network=False))
+
+    def _environment(
+        self, script: str, arguments: tuple[str, ...], *, address: str = "", network: bool = True
+    ) -> bytes:
+        place = {"extension": self.extension, "dnid": self.extension, "priority": "1"} if self.extension else {}
+        return environment(
+            script,
+            arguments,
+            address=address,
+            channel=self.channel,
+            uniqueid=self.uniqueid,
+            language=self.language,
+            version=self.version,
+            caller=self.caller,
+            name=self.name,
+            context=self.context,
+            network=network,
+            **place,
         )
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -357,7 +410,13 @@ class FakeCall(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         # The server has closed: Asterisk notices at once, also in the middle of a prompt, and calls it a success.
-        self._leave("HANGUP" if not self.alive else "FAILURE" if self._failed else "SUCCESS")
+        # A command that failed before is what AGISTATUS says, also after a hang-up.
+        self._leave("FAILURE" if self._failed else "HANGUP" if not self.alive else "SUCCESS")
+
+    def program_ended(self, code: int) -> None:
+        """The program has ended: what it returns counts, unless the caller was gone before."""
+        failed = self._failed or (code != 0 and self.alive)
+        self._leave("FAILURE" if failed else "HANGUP" if not self.alive else "SUCCESS")
 
     def cut(self) -> None:
         """Close the connection now, as an Asterisk that is killed does."""
@@ -388,7 +447,11 @@ class FakeCall(asyncio.Protocol):
         for recorder in self.recorders:
             recorder.close()
         self.recorders.clear()
-        if self.switch.exit_on_hangup:
+        if isinstance(self._transport, Program):
+            self._transport.hang_up()
+            if self.switch.exit_on_hangup:
+                self._leave("HANGUP")
+        elif self.switch.exit_on_hangup:
             self._write_raw("HANGUP\nHANGUP\n")
             self._leave("HANGUP")
         else:
@@ -405,7 +468,7 @@ class FakeCall(asyncio.Protocol):
         self._running = None
         if self._transport is not None:
             self._transport.close()
-        if (self.alive or goes_on) and self.result != "granted":
+        if (self.alive or goes_on) and self.result != "granted" and not self.extension:
             for recorder in self.recorders:
                 recorder.close()
             self.recorders.clear()
@@ -435,7 +498,7 @@ class FakeCall(asyncio.Protocol):
 
     # --- commands ----------------------------------------------------------------------------------------------------
 
-    def _reply(self, text: str) -> None:
+    def reply(self, text: str) -> None:
         self.replies.append(text)
         self._write_raw(text + "\n")
 
@@ -448,10 +511,10 @@ class FakeCall(asyncio.Protocol):
             self._running(why, "")
 
     def _obey(self, line: str) -> None:
-        words = _words(line)
+        words = words_of(line)
         verb = " ".join(words[:3]).upper()
         if verb.startswith("GET FULL VARIABLE"):
-            self._usage() if len(words) < 4 else self._reply(f"200 result=1 ({self._evaluate(words[3])[:_MAX_VALUE]})")
+            self.usage() if len(words) < 4 else self.reply(f"200 result=1 ({self.evaluate(words[3])[:_MAX_VALUE]})")
         elif verb.startswith("WAIT FOR DIGIT"):
             self._wait_for_digit(words)
         elif verb.startswith("GET VARIABLE"):
@@ -465,57 +528,95 @@ class FakeCall(asyncio.Protocol):
         elif words and words[0].upper() == "EXEC":
             self._exec(words)
         elif verb == "ANSWER" or verb.startswith("ANSWER "):
-            if self._permitted():
+            if self.permitted():
                 self.up = True
-                self._reply("200 result=0")
+                self.reply("200 result=0")
         elif verb == "HANGUP" or verb.startswith("HANGUP "):
-            if self._permitted():
-                self._failed = True
-                self._reply("200 result=1")
+            if self.permitted() and self._is_this(words):
+                self.fail()
+                self.reply("200 result=1")
                 self.alive = False
                 self._hung_up()
         elif words and words[0].upper() == "NOOP" and not line.endswith("\r"):
-            self._reply("200 result=0")
+            self.reply("200 result=0")
         elif words and words[0].upper() == "VERBOSE":
-            self._usage() if len(words) < 2 else self._reply("200 result=1")
-        else:
-            self._reply(_UNKNOWN)
+            self.usage() if len(words) < 2 else self.reply("200 result=1")
+        elif not obey(self, words):
+            self.reply(_UNKNOWN)
 
-    def _permitted(self) -> bool:
+    def _is_this(self, words: list[str]) -> bool:
+        if len(words) > 1 and words[1] != self.channel:
+            self.reply("200 result=-1")
+            return False
+        return True
+
+    def fail(self) -> None:
+        """A command has failed: that is what AGISTATUS says in the end."""
+        self._failed = self._failed or self.alive
+
+    @property
+    def dead(self) -> bool:
+        """The channel has been hung up."""
+        return self._dead
+
+    @staticmethod
+    def now() -> float:
+        """The time by which prompts play (``time.monotonic``)."""
+        return time.monotonic()
+
+    def position(self, began: float, total: int | None) -> int:
+        """How many samples, in whole frames, have passed since then; no more than there are."""
+        position = int((time.monotonic() - began) * self.switch.rate) // FRAME * FRAME
+        return position if total is None else min(position, total)
+
+    def hang_up_in(self, seconds: float) -> None:
+        """Let Asterisk hang up after so long; 0 takes that back."""
+        if self._auto_hang_up is not None:
+            self._auto_hang_up.cancel()
+        self._auto_hang_up = self._loop.call_later(seconds, self.hang_up) if seconds else None
+
+    @property
+    def said(self) -> str:
+        """What a program has written to its standard error, the last 64 KiB."""
+        return self._program.said if self._program is not None else ""
+
+    def permitted(self) -> bool:
         if self._dead:
-            self._reply(_DEAD)
+            self.reply(_DEAD)
         return not self._dead
 
-    def _usage(self) -> None:
-        self._failed = True
+    def usage(self) -> None:
+        """Answer a command with wrong arguments."""
+        self.fail()
         first, last = _USAGE
-        self._reply(f"{first}\nSee the documentation of this command.\n{last}")
+        text = "\n".join(["See the documentation of this command."] * usage_lines(self.commands[-1].text))
+        self.reply(f"{first}\n{text}\n{last}")
 
     def _channel_status(self, words: list[str]) -> None:
-        if not self._permitted():
+        if not self.permitted():
             return
         other = len(words) > 2 and words[2] != self.channel
-        self._reply("200 result=-1" if other else f"200 result={6 if self.up else 4}")
+        self.reply("200 result=-1" if other else f"200 result={6 if self.up else 4}")
 
     def _get_variable(self, words: list[str]) -> None:
         if len(words) != 3:
-            self._usage()
+            self.usage()
             return
-        value = self._value(words[2])
-        self._reply("200 result=0" if value is None else f"200 result=1 ({value[:_MAX_VALUE]})")
+        value = self.value(words[2])
+        self.reply("200 result=0" if value is None else f"200 result=1 ({value[:_MAX_VALUE]})")
 
     def _set_variable(self, words: list[str]) -> None:
         if len(words) < 4:
-            self._usage()
+            self.usage()
             return
         if words[2].upper() == "TIMEOUT(ABSOLUTE)":
             with contextlib.suppress(ValueError):
                 self._set_lease(float(words[3]))
         else:
             self.variables[words[2]] = words[3]
-        self._reply("200 result=1")
+        self.reply("200 result=1")
 
-    def _value(self, name: str) -> str | None:
+    def value(self, name: str) -> str | None:
         if name == "CHANNEL":
             return self.channel
         if name == "CHANNEL(state)":
@@ -523,7 +624,13 @@ class FakeCall(asyncio.Protocol):
         if name == "CALLERID(num)":
             return self.caller
         if name == "CALLERID(name)":
-            return self.name
+            return "" if self.name == "unknown" else self.name
+        if name == "UNIQUEID":
+            return self.uniqueid
+        if name == "CHANNEL(language)":
+            return self.language
+        if name in ("CONTEXT", "EXTEN"):
+            return self.context if name == "CONTEXT" else self.extension or "s"
         if name.upper() == "TIMEOUT(ABSOLUTE)":
             left = self._lease_until - time.monotonic()
             return f"{left:.3f}" if left > 0 else "0.000"
@@ -533,19 +640,20 @@ class FakeCall(asyncio.Protocol):
             return found[0] if found and what == "filename" else ""
         return self.variables.get(name)
 
-    def _evaluate(self, text: str) -> str:
-        return _variable.sub(lambda match: self._value(match[1]) or "", text)
+    def evaluate(self, text: str) -> str:
+        return _variable.sub(lambda match: self.value(match[1]) or "", text)
 
     def _stream_file(self, words: list[str]) -> None:
-        if not self._permitted():
+        if not self.permitted():
             return
         if not 4 <= len(words) <= 5:
-            self._usage()
+            self.usage()
             return
-        try:
-            total = (self.switch.sounds / f"{words[2]}.ulaw").stat().st_size
-        except OSError:
-            self._reply("200 result=-1 endpos=0")
+        total = samples_of(self.switch.sounds, words[2], self.language)
+        self.variables["PLAYBACKSTATUS"] = "FAILED" if total is None else "SUCCESS"
+        if total is None:
+            self.fail()
+            self.reply("200 result=-1 endpos=0")
             return
         offset = min(int(words[4]) if len(words) > 4 else 0, total)
         self._play(words[3], offset, total)
@@ -556,42 +664,41 @@ class FakeCall(asyncio.Protocol):
         def happens(what: str, key: str) -> None:
             if what == "key" and key not in escape:
                 return
-            position = offset + int((time.monotonic() - began) * self.switch.rate) // FRAME * FRAME
-            position = min(position, total)
-            self._stop_running()
+            position = min(offset + self.position(began, None), total)
+            self.stop_running()
             if what == "end":
-                self._reply(f"200 result=0 endpos={total}")
+                self.reply(f"200 result=0 endpos={total}")
             elif what == "key":
-                self._reply(f"200 result={ord(key)} endpos={position}")
+                self.reply(f"200 result={ord(key)} endpos={position}")
             elif what == "hangup":
-                self._reply(f"200 result=-1 endpos={position}")
+                self.reply(f"200 result=-1 endpos={position}")
             # A new command takes the reply's place: this one has none.
 
-        self._start_running(happens, (total - offset) / RATE)
+        self.start_running(happens, (total - offset) / RATE)
 
     def _wait_for_digit(self, words: list[str]) -> None:
-        if not self._permitted():
+        if not self.permitted():
             return
         if len(words) != 4 or not re.fullmatch("-?[0-9]{1,9}", words[3]):
-            self._usage()
+            self.usage()
             return
 
         def happens(what: str, key: str) -> None:
-            self._stop_running()
+            self.stop_running()
             result = {"end": 0, "hangup": -1, "command": 1}.get(what)
-            self._reply(f"200 result={ord(key) if result is None else result}")
+            self.reply(f"200 result={ord(key) if result is None else result}")
 
         ms = int(words[3])
-        self._start_running(happens, None if ms < 0 else ms / 1000)
+        self.start_running(happens, None if ms < 0 else ms / 1000)
 
-    def _start_running(self, happens: Callable[[str, str], None], seconds: float | None) -> None:
+    def start_running(self, happens: Callable[[str, str], None], seconds: float | None) -> None:
         self._running = happens
         if seconds is not None and seconds <= 0:
             happens("end", "")
         elif seconds is not None:
             self._timer = self._loop.call_later(seconds / self.switch.speed, happens, "end", "")
 
-    def _stop_running(self) -> None:
+    def stop_running(self) -> None:
         self._running = None
         if self._timer is not None:
             self._timer.cancel()
@@ -599,16 +706,16 @@ class FakeCall(asyncio.Protocol):
 
     def _exec(self, words: list[str]) -> None:
         if len(words) < 2:
-            self._usage()
+            self.usage()
             return
         application, arguments = words[1].lower(), words[2] if len(words) > 2 else ""
         if application == "mixmonitor":
-            self._reply(f"200 result={self._mix_monitor(arguments)}")
+            self.reply(f"200 result={self._mix_monitor(arguments)}")
         elif application == "stopmixmonitor":
             self._stop_mix_monitor(arguments)
-            self._reply("200 result=0")
+            self.reply("200 result=0")
         else:
-            self._reply(f"200 result={0 if application == 'noop' else -2}")
+            execute(self, application, arguments)
 
     def _mix_monitor(self, arguments: str) -> int:
         """Start a recorder; -1 only for missing arguments. What cannot be written is not told to anyone."""
@@ -623,10 +730,10 @@ class FakeCall(asyncio.Protocol):
             self.variables[options["i"]] = recorder.handle
         recorder.paths = tuple(Path(path) for path in (filename, options.get("r"), options.get("t")) if path)
         for path in recorder.paths:
-            if path.suffix.removeprefix(".") in _FORMATS and not (self._dead and path.suffix != ".wav"):
+            if path.suffix.removeprefix(".") in FORMATS and not (self._dead and path.suffix != ".wav"):
                 with contextlib.suppress(OSError):
                     path.parent.mkdir(parents=True, exist_ok=True)
-                    recorder.files.append(_open(path))
+                    recorder.files.append(open_file(path))
         if self._dead:
             recorder.close()
             return 0
@@ -677,104 +784,3 @@ class FakePresses:
                 if not timer.cancelled():
                     timer.cancel()
                     callback(began)
-
-
-# --- parts ------------------------------------------------------------------------------------------------------------
-
-
-def environment(
-    script: str = variables.CONSENT_SCRIPT,
-    arguments: tuple[str, ...] = ("support",),
-    *,
-    address: str = "127.0.0.1:4573",
-    channel: str = "PJSIP/phone-00000001",
-    uniqueid: str = "1795300754.9",
-    language: str = "en",
-    version: str = VERSION_22,
-    caller: str = "4512345678",
-    name: str = "unknown",
-    context: str = variables.CONTEXT,
-) -> bytes:
-    """The environment block of a call, as Asterisk writes it: nothing in a value is escaped."""
-    lines = {
-        "network": "yes",
-        "network_script": script,
-        "request": f"agi://{address}/{script}",
-        "channel": channel,
-        "language": language,
-        "type": "PJSIP",
-        "uniqueid": uniqueid,
-        "version": version,
-        "callerid": caller or "unknown",
-        "calleridname": name or "unknown",
-        "callingpres": "0",
-        "callingani2": "0",
-        "callington": "0",
-        "callingtns": "0",
-        "dnid": "unknown",
-        "rdnis": "unknown",
-        "context": context,
-        "extension": "s",
-        "priority": "15",
-        "enhanced": "0.0",
-        "accountcode": "",
-        "threadid": "140448194393792",
-        **{f"arg_{number}": word for number, word in enumerate(arguments, 1)},
-    }
-    if not script:
-        del lines["network_script"]
-    text = "".join(f"agi_{key}: {value}\n" for key, value in lines.items())
-    return (text + "\n").encode("utf-8", "surrogateescape")
-
-
-def _words(line: str) -> list[str]:
-    """Split a command as Asterisk does: quotation marks keep white space, a backslash takes the next as it is."""
-    words: list[str] = []
-    quoted = escaped = False
-    between = True
-    for character in line:
-        if not escaped:
-            if character == "\\":
-                escaped = True
-                continue
-            if character == '"':
-                quoted = not quoted
-                if quoted and between:
-                    words.append("")
-                    between = False
-                continue
-            if character in " \t" and not quoted:
-                between = True
-                continue
-        if between:
-            words.append("")
-            between = False
-        words[-1] += character
-        escaped = False
-    return words
-
-
-def _open(path: Path) -> IO[bytes]:
-    """Create a recorder's file as MixMonitor does: readable by its user alone where the umask says so."""
-    file = os.fdopen(os.open(path, os.O_CREAT | os.O_TRUNC | os.O_WRONLY, 0o666), "wb")
-    if path.suffix == ".wav":
-        with wave.open(file, "wb") as head:
-            head.setnchannels(1)
-            head.setsampwidth(2)
-            head.setframerate(RATE)
-        file.flush()
-    return file
-
-
-def _record(recorder: Recorder, sides: list[array[int]]) -> None:
-    """Write what both sides said: interleaved into one raw file, or a file a side."""
-    for path, file in zip(recorder.paths, recorder.files, strict=False):
-        if path.suffix == ".raw":
-            both = array("h", bytes(4 * len(sides[0])))
-            both[0::2], both[1::2] = sides
-            file.write(both.tobytes())
-        file.flush()
-
-
-def _tone(hz: int, start: int, count: int) -> array[int]:
-    return array("h", (int(6000 * math.sin(2 * math.pi * hz * n / RATE)) for n in range(start, start + count)))

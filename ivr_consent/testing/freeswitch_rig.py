@@ -15,12 +15,12 @@ import os
 import random
 import secrets
 import shutil
-import signal
 import socket
 import subprocess
 import tempfile
 import time
 import uuid
+import weakref
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -31,6 +31,7 @@ from xml.sax.saxutils import quoteattr
 from ivr_consent.core.errors import EventSocketError
 from ivr_consent.pbx.freeswitch.link import Link
 from ivr_consent.pbx.freeswitch.wire import Event
+from ivr_consent.testing.rig import Held
 
 RECORDED: Final = "rig_recorded XML rig"
 UNRECORDED: Final = "rig_unrecorded XML rig"
@@ -50,7 +51,8 @@ REPLY_S: Final = 30.0
 WAIT_S: Final = 60.0
 """For anything that a call is waited for."""
 
-RTP_PORTS: Final = 200
+RTP_PORTS: Final = 1000
+"""Two for each half of a call, and a call that is through to an agent has four."""
 
 MODULES: Final = (
     "mod_console",
@@ -79,6 +81,7 @@ EVENTS: Final = (
     "RECORD_START",
     "RECORD_STOP",
     "CHANNEL_BRIDGE",
+    "DTMF",
 )
 
 _FOLDERS: Final = ("log", "run", "db", "sounds", "recordings", "storage", "cache", "temp", "certs", "scripts")
@@ -184,15 +187,16 @@ class FreeSwitchRig:
         self.event_socket_port = 0
         self.sip_port = 0
         self.calls: list[RigCall] = []
-        self._folder: tempfile.TemporaryDirectory[str] | None = None
-        self._process: subprocess.Popen[bytes] | None = None
+        self.listeners: list[Callable[[Event], None]] = []
+        """Told of each event, as it comes."""
+        self._held: Held | None = None
         self._link: Link | None = None
 
     @property
     def folder(self) -> Path:
         """Its folder."""
-        assert self._folder is not None
-        return Path(self._folder.name)
+        assert self._held is not None
+        return self._held.directory
 
     @property
     def recordings(self) -> Path:
@@ -219,7 +223,8 @@ class FreeSwitchRig:
         binary = program()
         if binary is None:
             raise FreeSwitchUnavailable("there is no program freeswitch on the search path")
-        self._folder = tempfile.TemporaryDirectory(prefix="ivr-consent-fs-")
+        self._held = Held(Path(tempfile.mkdtemp(prefix="ivr-consent-fs-")))
+        weakref.finalize(self, Held.discard, self._held)
         try:
             for name in ("conf", *_FOLDERS):
                 (self.folder / name).mkdir()
@@ -241,15 +246,18 @@ class FreeSwitchRig:
         places = [word for name in _FOLDERS for word in (f"-{name}", str(self.folder / name))]
         command = [str(binary), "-nf", "-nc", "-nonat", "-nonatmap", "-np", "-conf", str(self.folder / "conf"), *places]
         with (self.folder / "out").open("wb") as out:
-            self._process = subprocess.Popen(
+            process = subprocess.Popen(
                 command, stdin=subprocess.DEVNULL, stdout=out, stderr=out, start_new_session=True
             )
+        assert self._held is not None
+        self._held.watch_over(process)
 
     async def _ready(self) -> None:
         until = time.monotonic() + START_S
         while time.monotonic() < until:
-            assert self._process is not None
-            if self._process.poll() is not None:
+            assert self._held is not None
+            assert self._held.process is not None
+            if self._held.process.poll() is not None:
                 raise FreeSwitchUnavailable(f"FreeSWITCH ended at once: {self._last_words()}")
             if self._link is None and _answers(self.event_socket_port):
                 port, password = self.event_socket_port, self.password
@@ -275,14 +283,9 @@ class FreeSwitchRig:
         if self._link is not None:
             await self._link.close()
             self._link = None
-        process, self._process = self._process, None
-        if process is not None:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)  # its own group, not yet waited for
-            await asyncio.to_thread(process.wait)
-        if self._folder is not None:
-            self._folder.cleanup()
-            self._folder = None
+        held, self._held = self._held, None
+        if held is not None:
+            await asyncio.to_thread(held.discard)
 
     async def api(self, command: str) -> str:
         """What an API command prints."""
@@ -306,7 +309,7 @@ class FreeSwitchRig:
         call = RigCall(self, str(uuid.uuid4()), number, wait_s=wait_s)
         self.calls.append(call)
         variables = f"origination_uuid={call.uuid},origination_caller_id_number={number},ignore_early_media=true"
-        tone = f"playback(tone_stream://%(10000,0,{hz});loops=-1)"
+        tone = f"endless_playback(tone_stream://{_steady(hz)})"
         said = await self.api(f"bgapi originate {{{variables}}}sofia/internal/{line}@127.0.0.1:{self.sip_port} &{tone}")
         if "-ERR" in said and "Job" not in said:
             raise FreeSwitchUnavailable(f"a call could not be placed: {said}")
@@ -315,6 +318,8 @@ class FreeSwitchRig:
     def _happened(self, event: Event) -> None:
         for call in self.calls:
             call.happened(event)
+        for listener in self.listeners:
+            listener(event)
 
     def _configuration(self, rtp: int) -> str:
         modules = "".join(f'<load module="{name}"/>' for name in MODULES)
@@ -328,6 +333,11 @@ class FreeSwitchRig:
             sip=self.sip_port,
             dialplan=_dialplan(self.lines, self.sip_port),
         )
+
+
+def _steady(hz: int) -> str:
+    """Ten seconds of a tone, which its player begins again: ``loops=-1`` ends with the first ten here."""
+    return f"%(10000,0,{hz})"
 
 
 def _answers(port: int) -> bool:
@@ -353,7 +363,7 @@ def _dialplan(lines: Iterable[str], sip: int) -> str:
     for place, agent in (("recorded", AGENT_HZ), ("unrecorded", UNRECORDED_HZ)):
         steps = (f"set rig_line={place}", "answer", f"bridge sofia/internal/rig_agent_{agent}@127.0.0.1:{sip}")
         parts.append(_extension(place, f"^rig_{place}$", *steps))
-        tone = f"playback tone_stream://%(10000,0,{agent});loops=-1"
+        tone = f"endless_playback tone_stream://{_steady(agent)}"
         parts.append(_extension(f"agent {agent}", f"^rig_agent_{agent}$", "answer", tone))
     return "".join(parts)
 

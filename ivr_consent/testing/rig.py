@@ -26,7 +26,7 @@ import sys
 import tempfile
 import time
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -500,8 +500,8 @@ timestampevents = yes
 
 
 @dataclass(slots=True)
-class _Held:
-    """What must not outlive an instance, apart from it so that a finalizer may hold it."""
+class Held:
+    """What must not outlive a switch of ours, apart from it so that a finalizer may hold it."""
 
     directory: Path
     process: subprocess.Popen[bytes] | None = None
@@ -509,14 +509,14 @@ class _Held:
     ports: socket.socket | None = None
 
     def watch_over(self, process: subprocess.Popen[bytes]) -> None:
-        """Let Asterisk die with this process even when that is killed and cannot clean up.
+        """Let the switch die with this process even when that is killed and cannot clean up.
 
         A shell waits for a line from us; when the pipe ends without one, we are gone.
         """
         self.process = process
         script = 'read -r _ || { kill -s KILL -- "-$0"; rm -rf "$1"; }'
         self.undertaker = subprocess.Popen(
-            ["sh", "-c", script, str(process.pid), str(self.directory)],
+            ["/bin/sh", "-c", script, str(process.pid), str(self.directory)],
             stdin=subprocess.PIPE,
             start_new_session=True,
         )
@@ -527,7 +527,7 @@ class _Held:
             self.ports = None
 
     def kill(self) -> None:
-        """SIGKILL for Asterisk and for whatever it started."""
+        """SIGKILL for the switch and for whatever it started."""
         if self.process is not None:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(self.process.pid, signal.SIGKILL)
@@ -538,6 +538,7 @@ class _Held:
             self.undertaker = None
 
     def discard(self) -> None:
+        """Nothing of it is kept."""
         self.kill()
         self.release_ports()
         shutil.rmtree(self.directory, ignore_errors=True)
@@ -569,7 +570,7 @@ class Instance:
     sip_port: int = field(init=False, default=0)
     _managers: dict[str, str] = field(init=False, default_factory=dict, repr=False)
     _kept_log: str = field(init=False, default="", repr=False)
-    _held: _Held = field(init=False, repr=False)
+    _held: Held = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         self.directory = _short_directory()
@@ -577,8 +578,8 @@ class Instance:
         for name in ("etc", "run", "lib", "log/cdr-csv", "spool/monitor", "spool/tmp", "spool/outgoing"):
             (self.directory / name).mkdir(parents=True)
         self.sounds.mkdir(parents=True)
-        self._held = _Held(self.directory)
-        weakref.finalize(self, _Held.discard, self._held)
+        self._held = Held(self.directory)
+        weakref.finalize(self, Held.discard, self._held)
         self.write_dialplan(self.dialplan)
 
     async def __aenter__(self) -> Instance:
@@ -627,17 +628,19 @@ class Instance:
         self.write_dialplan(text)
         await self.cli("dialplan reload")
 
-    def add_manager(self, name: str, secret: str, read: str = "all", write: str = "all") -> None:
+    def add_manager(
+        self, name: str, secret: str, read: str = "all", write: str = "all", filters: Sequence[str] = ()
+    ) -> None:
         """Add an AMI account; when Asterisk runs already, ``await cli("manager reload")`` activates it.
 
-        `read` and `write` are Asterisk's comma-separated privilege classes.
+        `read` and `write` are Asterisk's comma-separated privilege classes, `filters` its event filters.
         """
         for text in (name, secret, read, write):
             if re.search(r"[\[\]\r\n;]", text):
                 raise ValueError(f"{text!r} cannot be written in manager.conf")
         self._managers[name] = (
             f"[{name}]\nsecret = {secret}\ndeny = 0.0.0.0/0.0.0.0\npermit = 127.0.0.1/255.255.255.255\n"
-            f"read = {read}\nwrite = {write}\n"
+            f"read = {read}\nwrite = {write}\n" + "".join(f"eventfilter = {one}\n" for one in filters)
         )
         if self.ami_port:
             self._write_managers()

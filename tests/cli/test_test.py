@@ -142,3 +142,24 @@ def test_nothing_of_a_scenario_acts_upon_the_terminal(folder: Path) -> None:
     result = run("test", folder)
     assert "\x1b" not in result.stdout
     assert "\\x1b[2J" in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("on", "code", "why"),
+    [
+        ("asterisk", 1, "there is no Asterisk 22 to be had here: apt-get is not installed"),
+        ("freeswitch", 4, "there is no FreeSWITCH to be had here: there is no program freeswitch"),
+    ],
+)
+def test_where_there_is_no_such_switch(folder: Path, tmp_path: Path, on: str, code: int, why: str) -> None:
+    """What is missing, and what can be done without it; no directory is left."""
+    bare = tmp_path / "bare"
+    bare.mkdir()
+    aside = tmp_path / "aside"
+    aside.mkdir()
+    places = {"PATH": str(bare), "IVR_CONSENT_RIG": str(tmp_path / "rig"), "TMPDIR": str(aside)}
+    result = run("test", folder, "--on", on, **places)
+    assert result.exit_code == code
+    assert why in result.stderr
+    assert f"try --on fake-{on}" in result.stderr
+    assert list(aside.iterdir()) == []

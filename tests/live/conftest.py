@@ -8,11 +8,7 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
-from ivr_consent.site import shipped
-from ivr_consent.testing.scenario import load_directory
-from tests.live.support import Site, line_names, site
-
-SCENARIOS = shipped("scenarios")
+from tests.live.support import Site, site
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -24,8 +20,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest_asyncio.fixture(scope="session", loop_scope="session", params=["22", "16"])
 async def here(request: pytest.FixtureRequest) -> AsyncIterator[Site]:
     """A running site, on Asterisk 22 and on 16, with a manager link of least rights."""
-    lines = line_names(load_directory(SCENARIOS))
-    async with site(request.param, lines=dict(lines.values())) as running:
+    async with site(request.param) as running:
         yield running
 
 

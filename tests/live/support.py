@@ -17,7 +17,7 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import AsyncIterator, Awaitable, Iterable, Iterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
@@ -31,12 +31,12 @@ from ivr_consent.core.steps import Prompt
 from ivr_consent.language import Clues
 from ivr_consent.pbx.asterisk.dialplan import render_features, render_include, render_lines
 from ivr_consent.pbx.asterisk.manager import Event, ManagerLink
+from ivr_consent.pbx.asterisk.rights import GUARD
 from ivr_consent.site import line_states, load_site
 from ivr_consent.store.reader import CallRecord, LedgerReader
 from ivr_consent.testing.eye import DirectoryWatch
 from ivr_consent.testing.phone import Call, Phone
 from ivr_consent.testing.rig import Instance, RigUnavailable, Version, skip_or_fail
-from ivr_consent.testing.scenario import Scenario
 from ivr_consent.workshop import Workshop
 
 DEADLINE_S = 60.0
@@ -227,8 +227,6 @@ class LiveCall:
     hostile: bool = False
     """Whether the caller id is not what we chose: then the call is the next one that begins."""
     executed: list[str] = field(default_factory=list)
-    began: list[float] = field(default_factory=list)
-    """When each of them began, by the switch's clock (`time.time`)."""
     told: dict[str, str] | None = None
     uniqueid: str | None = None
     phone: Call = field(init=False)
@@ -249,7 +247,6 @@ class LiveCall:
             return
         if event.name == "AGIExecStart":
             self.executed.append(self.site.named(event.headers.get("Command", "")))
-            self.began.append(float(event.headers.get("Timestamp", "0")))
         elif event.name == "UserEvent" and event.headers.get("UserEvent") == "Told":
             self.told = {name: event.headers.get(name, "") for name in ("Result", "Reason", "Call")}
         self.changed.set()
@@ -285,22 +282,6 @@ class LiveCall:
         """Wait until this far (seconds) into the n-th choice window."""
         await self.until("WAIT FOR DIGIT", nth)
         await asyncio.sleep(at)  # real time: the window is open
-
-    async def until_window(self, question: str | None, nth: int) -> int:
-        """Wait until the n-th choice window of one purpose's question (or of any) opens; as :meth:`until`."""
-        async with asyncio.timeout(LONG_CALL_S):
-            while True:
-                played = ""
-                opened = 0
-                for number, command in enumerate(self.executed):
-                    if command.startswith("STREAM FILE"):
-                        played = command
-                    elif command.startswith("WAIT FOR DIGIT"):
-                        opened += question is None or f'/{question}-question"' in played
-                        if opened == nth:
-                            return number
-                self.changed.clear()
-                await self.changed.wait()
 
     async def recorded_line(self) -> None:
         await self.phone.wait_tone(AGENT_HZ, DEADLINE_S)
@@ -510,7 +491,7 @@ async def site(
     port = free_port()
     pbx = Instance(version, dtmf_mode="auto" if features else "rfc4733")
     pbx.add_manager("admin", "admin")
-    pbx.add_manager("ivr-consent", "least-rights", read="call,dialplan,agi,dtmf", write="call")
+    pbx.add_manager("ivr-consent", "least-rights", ",".join(GUARD.read), ",".join(GUARD.write), GUARD.filters)
     pbx.add_manager("watch", "watch", read="agi,call,user,dialplan", write="call,command,system,reporting")
     with tempfile.TemporaryDirectory(prefix="ivr-consent-live-") as folder:
         home = Path(folder)
@@ -565,18 +546,3 @@ async def until_log(server: Server, text: str) -> None:
     async with asyncio.timeout(DEADLINE_S):
         while text not in server.log:
             await asyncio.sleep(0.02)  # polling another process's output, with the deadline above
-
-
-def line_names(scenarios: Iterable[Scenario]) -> dict[str, tuple[str, Line]]:
-    """For each scenario's name its line as configured for live calls, with a name; equal lines share one.
-
-    Shorter windows than a line's default: what is tested is not how long eight seconds are.
-    """
-    named: dict[str, tuple[str, Line]] = {}
-    lines: list[Line] = []
-    for scenario in scenarios:
-        line = scenario.line.model_copy(update={"timeout_seconds": 3})
-        if line not in lines:
-            lines.append(line)
-        named[scenario.name] = (f"scenario{lines.index(line)}", line)
-    return named

@@ -6,6 +6,7 @@ import array
 import asyncio
 import contextlib
 import wave
+from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from urllib.parse import quote
@@ -65,6 +66,12 @@ exten => _calm.,1,Answer()
 exten => _call.,1,Answer()
  same => n,MixMonitor(${EXTEN}.wav)
  same => n,Milliwatt()
+[storm]
+exten => _loop.,1,Answer()
+ same => n,Set(LEFT=${EXTEN:4})
+ same => n(again),Set(LEFT=$[${LEFT} - 1])
+ same => n,NoOp(${LEFT})
+ same => n,GotoIf($[${LEFT} > 0]?again)
 [dispatch]
 exten => s,1,Answer()
  same => n,MixMonitor(kept.wav)
@@ -356,6 +363,30 @@ async def test_a_guard_that_is_killed_finds_everything_when_it_is_back(required:
         assert any(call_id in name for name in open_recordings(required))
         await link.action("Hangup", {"Channel": "/^Local.call/"})
     assert (await lawful.record(kind="recording_ended")).call_id == call_id
+
+
+async def test_the_manager_tells_what_the_guard_looks_at_and_no_more(watched: Site) -> None:
+    """A dialplan can make thousands of events a second: they are not even sent, or answers would wait for them."""
+    heard: Counter[str] = Counter()
+    plain = {"Context": "from-sip", "Exten": "plain", "Priority": "1", "Async": "true"}
+    link = ManagerLink(
+        "127.0.0.1", watched.pbx.ami_port, "ivr-consent", "least-rights", events="call,dialplan,agi,dtmf"
+    )
+    link.on("*", lambda event: heard.update((event.name, event.headers.get("Application", ""))))
+    await link.start()
+    before = len(events(watched))
+    try:
+        assert await link.wait_up(DEADLINE_S)
+        async with watched.call("support") as call, admin(watched) as by_hand:
+            await granted(call)
+            await by_hand.action("Originate", {"Channel": "Local/loop1000@storm/n", **plain})
+            await by_hand.action("Originate", {"Channel": "Local/call1@many/n", **plain})
+            await until(lambda: len(events(watched)) > before)
+            await by_hand.action("Hangup", {"Channel": "/^Local.(call|loop)/"})
+        await until(lambda: heard["DTMFEnd"] > 0 and heard["MixMonitorStart"] > 1 and heard["BridgeLeave"] > 0)
+    finally:
+        await link.close()
+    assert not {"Set", "NoOp", "Goto", "Answer", "Newstate", "DialState", "AGIExecStart"} & set(heard)
 
 
 async def pauses(call: LiveCall, *reasons: str) -> None:

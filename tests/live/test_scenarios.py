@@ -1,201 +1,144 @@
-"""Every scenario that a telephone can play, on a real Asterisk: the same files as on the simulated switch."""
+"""The shipped scenarios on real switches: the same files as on the simulated one, through the same driver."""
 
 from __future__ import annotations
 
-import asyncio
-import itertools
-import re
+import os
+import signal
+import subprocess
+import sys
 import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import pytest
 
-from ivr_consent.core.flow import Plan
-from ivr_consent.language import Clues
-from ivr_consent.pbx.simulated.caller import Action, During, HangUp, InWindow, Press
-from ivr_consent.site import load_site
-from ivr_consent.store.reader import CallRecord
-from ivr_consent.testing.scenario import Observed, Scenario, differences, load_directory
-from tests.live.conftest import SCENARIOS
-from tests.live.support import DEADLINE_S, LiveCall, Site, line_names
+from ivr_consent.core.decision import Outcome
+from ivr_consent.core.errors import EventSocketError
+from ivr_consent.core.steps import Destination
+from ivr_consent.site import shipped
+from ivr_consent.testing.drivers import asterisk, exchange
+from ivr_consent.testing.drivers.asterisk import AsteriskExchange
+from ivr_consent.testing.drivers.exchange import Exchange
+from ivr_consent.testing.drivers.freeswitch import FreeSwitchExchange
+from ivr_consent.testing.rig import RigUnavailable, fetch, skip_or_fail
+from ivr_consent.testing.scenario import Scenario, load_directory
+from ivr_consent.testing.verdict import Verdict, told
+from tests.live.support import DEADLINE_S
 
-pytestmark = pytest.mark.asyncio(loop_scope="session")
+PORTABLE = [scenario for scenario in load_directory(shipped("scenarios")) if scenario.portable]
 
-ALL = load_directory(SCENARIOS)
-LINES = line_names(ALL)
-PORTABLE = [scenario for scenario in ALL if scenario.portable]
-FILES = sorted({scenario.name.partition("/")[0] for scenario in PORTABLE})
-
-LONGEST_HOLD_MS = 2800
-"""Live prompts are short, the question of 1.7 s the longest: a key held for 15 s over a real notice ends behind it."""
-
-SIDE_BY_SIDE = 16
-"""Calls of one file at once: all of them, so that a file takes as long as its longest call."""
-
-CALLS = 4
-"""How often a caller tries to act in time."""
-
-UNHEARD_S = 0.1
-"""What is done so shortly before the next command begins may not have reached the switch in time."""
+SIDE_BY_SIDE = 32
 
 
-@pytest.mark.parametrize("file", FILES)
-async def test_scenario(here: Site, file: str) -> None:
-    """R1 to R7 for every variant of a scenario, several calls side by side.
+def on_22() -> Exchange:
+    fetched("22")
+    return AsteriskExchange("22")
 
-    Some files hold a caller who stays silent three times; with their windows of 3 s such a call takes 15 s. A caller
-    who was held up by a busy machine, and acted when the place was over, was not the one of the scenario: who calls
-    again then.
-    """
-    room = asyncio.Semaphore(SIDE_BY_SIDE)
 
-    async def one(scenario: Scenario) -> list[str]:
-        async with room:
-            for _ in range(CALLS):
-                late: list[str] = []
-                wrong = await play(here, scenario, late)
-                if not wrong or not late:
-                    break
-            return [f"{scenario.name}: {what}" for what in (*wrong, *late)] if wrong else []
+def on_16() -> Exchange:
+    fetched("16")
+    return AsteriskExchange("16")
 
-    mine = [scenario for scenario in PORTABLE if scenario.name.partition("/")[0] == file]
-    wrong = list(itertools.chain.from_iterable(await asyncio.gather(*(one(scenario) for scenario in mine))))
+
+def on_freeswitch() -> Exchange:
+    try:
+        return FreeSwitchExchange()
+    except EventSocketError as error:
+        pytest.skip(str(error))
+
+
+def fetched(version: str) -> None:
+    try:
+        fetch("16" if version == "16" else "22")
+    except RigUnavailable as error:
+        skip_or_fail(str(error))
+
+
+def play(made: Exchange, scenarios: Sequence[Scenario]) -> dict[str, Verdict]:
+    found: list[Verdict] = []
+    exchange.play(made, scenarios, found.append, SIDE_BY_SIDE)
+    return {verdict.scenario.name: verdict for verdict in found}
+
+
+def named(name: str) -> Scenario:
+    return next(scenario for scenario in PORTABLE if scenario.name == name)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [pytest.param(on_22, id="22"), pytest.param(on_16, id="16"), pytest.param(on_freeswitch, id="freeswitch")],
+)
+def test_the_shipped_set(make: Callable[[], Exchange]) -> None:
+    """R1 to R7 for every variant, all calls side by side: it takes as long as the longest call."""
+    verdicts = play(make(), PORTABLE)
+    assert len(verdicts) == len(PORTABLE) > 60
+    wrong = [line for verdict in verdicts.values() if not verdict.passed for line in told(verdict)]
     assert not wrong, "\n".join(wrong)
 
 
-async def play(here: Site, scenario: Scenario, late: list[str]) -> list[str]:
-    """One call; how what was seen is not what was expected. ``late`` takes what was done when its place was over."""
-    name, _ = LINES[scenario.name]
-    plan = load_site(here.settings).plan(name, Clues(channel="en"))
-    assert isinstance(plan, Plan), plan
-    done: dict[str, tuple[int, float]] = {}
-    async with here.call(name) as call:
-        actions = [asyncio.create_task(act(call, one, plan, done)) for one in scenario.behaviour().actions]
+@pytest.mark.parametrize("make", [pytest.param(on_22, id="22"), pytest.param(on_freeswitch, id="freeswitch")])
+def test_what_is_not_as_expected_is_told(make: Callable[[], Exchange]) -> None:
+    """What the switch did, not what was to be expected: decision, route, recorder, order."""
+    yes, no = named("yes"), named("hang-up/in-the-notice")
+    granted = {"outcome": Outcome.DECLINED, "route": Destination.UNRECORDED, "recorded": False, "recorder": []}
+    wrong = [
+        yes.model_copy(update={"expect": yes.expect.model_copy(update=granted)}),
+        no.model_copy(update={"expect": no.expect.model_copy(update={"order": ["window"], "never": ["hang up"]})}),
+    ]
+    verdicts = play(make(), wrong)
+    assert [verdict.result for verdict in verdicts.values()] == ["failed"] * 2
+    text = "\n".join(line for verdict in verdicts.values() for line in told(verdict))
+    for word in ("outcome: expected", "route: expected", "recorded: expected", "recorder: expected"):
+        assert word in text, word
+    for word in ("order: 'window'", "never: 'hang up' came", "caller    presses 1", "recorder  is started"):
+        assert word in text, word
+
+
+def test_where_the_caller_comes_out_is_heard_and_not_believed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A dialplan that sends everybody to the recorded line, and one that hangs up on them."""
+    fetched("22")
+    no = named("no-during-notice/first-prompt")
+    astray = asterisk.DIALPLAN.replace("Goto(unrecorded,s,1)", "Goto(recorded,s,1)")
+    monkeypatch.setattr(asterisk, "DIALPLAN", astray)
+    verdict = play(AsteriskExchange("22"), [no])[no.name]
+    assert "route: expected 'unrecorded', was 'recorded'" in verdict.wrong
+    monkeypatch.setattr(asterisk, "DIALPLAN", astray.replace("Goto(recorded,s,1)", "Hangup()"))
+    verdict = play(AsteriskExchange("22"), [no])[no.name]
+    assert "route: expected 'unrecorded', was 'nowhere'" in verdict.wrong
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_who_breaks_off_leaves_nothing_behind(number: signal.Signals, tmp_path: Path) -> None:
+    """Neither a switch that runs on nor a directory."""
+    fetched("22")
+    words = [sys.executable, "-m", "ivr_consent.cli.main", "test", "--on", "asterisk"]
+    environment = os.environ | {"TMPDIR": str(tmp_path)}
+    running = subprocess.Popen(words, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    try:
+        until = time.monotonic() + DEADLINE_S
+        while not (pids := processes(tmp_path)):
+            assert time.monotonic() < until
+            assert running.poll() is None
+            time.sleep(0.05)  # polling another process, with the deadline above
+        running.send_signal(number)
+        said, _ = running.communicate(timeout=DEADLINE_S)
+    finally:
+        running.kill()
+        running.wait()
+    assert pids
+    assert running.returncode == 130, said
+    assert "Traceback" not in said
+    assert list(tmp_path.iterdir()) == []
+    assert processes(tmp_path) == []
+
+
+def processes(directory: Path) -> list[int]:
+    """Those whose command line names it, an Asterisk's does."""
+    found = []
+    for place in Path("/proc").glob("[0-9]*"):
         try:
-            end = asyncio.create_task(ended(call))
-            async with asyncio.timeout(DEADLINE_S * 4):
-                await end
-        finally:
-            for task in (*actions, end):
-                task.cancel()
-            await asyncio.gather(*actions, end, return_exceptions=True)
-        record = await call.record()
-        if record.decision.outcome == "granted":
-            record = await call.record(
-                kind=("withdrawn" if call.told and call.told["Reason"] == "no_key_after_grant" else "recording_stopped")
-                if revoked(call)
-                else "routed"
-            )
-        files = [path for path in here.recordings.iterdir() if path.name.startswith(record.call_id)]
-        outcome, reason = how_it_ended(call, record)
-        seen = Observed(
-            outcome=outcome,
-            reason=reason,
-            route=record.route,
-            logged=True,
-            decision=record.decision.payload,
-            events=events(call),
-            recorder=recorder(call, record),
-            running=len(files),
-            files=len(files),
-            undone=tuple(str(one) for one in scenario.behaviour().actions if str(one) not in done),
-        )
-        created = call.created()
-    for what, (number, moment) in done.items():
-        if number + 1 < len(call.began) and moment > call.began[number + 1] - UNHEARD_S:
-            late.append(f"perhaps too late: {what}")
-    wrong = list(differences(audible(scenario), seen))
-    if record.decision.outcome != "granted" and created:
-        wrong.append(f"files were created: {created}")
-    return wrong
-
-
-def audible(scenario: Scenario):  # type: ignore[no-untyped-def]  # pydantic's own type
-    """The expectations without events that only the simulated switch can see."""
-    expect = scenario.expect
-    return expect.model_copy(
-        update={"order": [event for event in expect.order if event.startswith(("play", "window"))]}
-    )
-
-
-async def act(call: LiveCall, action: Action, plan: Plan, done: dict[str, tuple[int, float]]) -> None:
-    """Act at the place. ``done`` takes when, and the number of the command that is under way there."""
-    place, length = action.place, 0
-    if isinstance(place, During):
-        number = await call.until(f'/{place.prompt}"', place.nth)
-        prompts = {prompt.id: prompt for notice in plan.notices for prompt in notice.prompts()}
-        length = prompts[place.prompt].duration_ms
-        at_ms = (
-            min(place.at_ms, length * 0.5) if place.at_ms >= 0 else length + max(min(place.at_ms, -150), -length * 0.7)
-        )
-    else:
-        assert isinstance(place, InWindow)
-        number = await call.until_window(place.question, place.nth)
-        at_ms = min(place.at_ms, plan.timeout_ms * 0.6) if place.at_ms >= 0 else plan.timeout_ms + place.at_ms
-    await asyncio.sleep(at_ms / 1000)  # real time: the prompt plays, or the window is open
-    done[str(action)] = number, time.time()
-    match action.act:
-        case Press(key, hold_ms):
-            # Over the end means over the end, also where a live prompt's own is not known to the millisecond.
-            needed = (
-                600 - at_ms + length if isinstance(place, During) and place.at_ms < 0 and hold_ms > -place.at_ms else 0
-            )
-            hold_s = max(min(hold_ms, LONGEST_HOLD_MS), needed) / 1000
-            await call.phone.press(key, hold_s)
-            # In the place it has to end where it is not meant to be held on.
-            done[str(action)] = number, time.time() - (hold_s if needed else 0)
-        case HangUp():
-            await call.phone.hang_up()
-
-
-async def ended(call: LiveCall) -> None:
-    """Until the dialplan has been told, or the caller's channel is gone and the log has the decision."""
-    while call.told is None and call.phone.alive:
-        call.changed.clear()
-        try:
-            async with asyncio.timeout(0.2):
-                await call.changed.wait()
-        except TimeoutError:
-            continue  # the phone's own end is not an event of the manager's
-    if call.told is None:
-        await call.record()
-    elif call.told["Result"] == "granted":
-        await call.recorded_line()
-    else:
-        await call.unrecorded_line()
-
-
-def events(call: LiveCall) -> tuple[str, ...]:
-    found: list[str] = []
-    question = "?"
-    for command in call.executed:
-        played = re.search(r'^STREAM FILE ".*/([a-z0-9-]+)"', command)
-        if played:
-            found.append(f"play {played.group(1)}")
-            question = played.group(1).removesuffix("-question")
-        elif command.startswith("WAIT FOR DIGIT"):
-            found.append(f"window {question}")
-        elif "StopMixMonitor" in command:
-            found.append("stop")
-        elif "MixMonitor" in command and command.startswith("EXEC"):
-            found.append("record")
-    return tuple(found)
-
-
-def revoked(call: LiveCall) -> bool:
-    """Whether a granted call went on unrecorded: the dialplan was told so, or the caller hung up before it was."""
-    return call.told is None or call.told["Result"] != "granted"
-
-
-def how_it_ended(call: LiveCall, record: CallRecord) -> tuple[str, str]:
-    """As the dialplan was told; who hung up before that left the reason in the log."""
-    if call.told is not None:
-        return call.told["Result"], call.told["Reason"]
-    reason = str((record.later[-1] if record.later else record.decision).payload["reason"])
-    return ("abandoned" if reason.startswith("hung_up") else record.decision.outcome or ""), reason
-
-
-def recorder(call: LiveCall, record: CallRecord) -> tuple[str, ...]:
-    """Commands to the recorder; a hang-up ends it without one, and the log says whether that was seen."""
-    commands = [{"record": "start", "stop": "stop"}[event] for event in events(call) if event in ("record", "stop")]
-    ended = any(event.kind == "recording_stopped" and event.payload["stop_confirmed"] for event in record.later)
-    return tuple([*commands, "stop"] if ended and "stop" not in commands else commands)
+            if str(directory).encode() in (place / "cmdline").read_bytes():
+                found.append(int(place.name))
+        except OSError:
+            continue  # it has ended meanwhile
+    return found

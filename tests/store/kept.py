@@ -7,7 +7,6 @@ import secrets
 from collections.abc import Iterable
 from contextlib import closing
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -21,21 +20,6 @@ from ivr_consent.testing.plans import call_context
 from ivr_consent.verifier import PublicKey, Report, Tables, verify
 
 WAIT_S = 60.0
-NEW_YEAR = datetime(2026, 1, 1, 12, tzinfo=UTC)
-
-
-@dataclass
-class Clock:
-    """A clock that stands still until it is moved."""
-
-    now: datetime = NEW_YEAR
-
-    def __call__(self) -> datetime:
-        return self.now
-
-    def days(self, days: float) -> datetime:
-        self.now += timedelta(days=days)
-        return self.now
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,8 @@ from ivr_consent.store.erasure import Erasable, Finder, ranges
 from ivr_consent.store.ledger import Ledger
 from ivr_consent.store.place import Place
 from ivr_consent.store.schema import migrate
-from tests.store.kept import RECORDED, Clock, Person, ask, call, codes, decided, events, in_files, note, verified
+from ivr_consent.testing.clock import Clock
+from tests.store.kept import RECORDED, Person, ask, call, codes, decided, events, in_files, note, verified
 
 
 @pytest.fixture

@@ -27,11 +27,11 @@ from ivr_consent.store import due, erasure, retention
 from ivr_consent.store.ledger import Ledger
 from ivr_consent.store.place import Place
 from ivr_consent.store.retention import Expiry, Keeper, expire, what_is_due
+from ivr_consent.testing.clock import Clock
 from ivr_consent.verifier import Checkpoint, Event, Tree, leaf, leaf_hash
 from tests.store.kept import (
     RECORDED,
     WAIT_S,
-    Clock,
     Person,
     ask,
     call,
@@ -45,11 +45,6 @@ from tests.store.kept import (
 TERMS = Retention(granted_days=300, refused_days=100, service_days=200)
 ALL = 600.0
 """Seconds: a run of a test goes on until it is done."""
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
 
 
 @pytest.fixture
@@ -126,9 +121,9 @@ def recomputed(place: Place) -> None:
 def test_refusals_go_before_grants(ledger: Ledger, clock: Clock, outcome: Outcome) -> None:
     """A refusal proves that nothing was recorded, and nobody has to prove that for as long as a recording's consent."""
     refused, granted = call(ledger, None, outcome), call(ledger, None, Outcome.GRANTED, *RECORDED, "recording_expired")
-    clock.days(99.9)
+    clock.move(days=99.9)
     assert run(ledger, clock) == Expiry()
-    clock.days(0.2)
+    clock.move(days=0.2)
     done = run(ledger, clock)
     assert (done.calls, done.events, done.more) == (1, 2, False)
     assert (is_there(ledger, refused), is_there(ledger, granted)) == (False, True)
@@ -140,7 +135,7 @@ def test_refusals_go_before_grants(ledger: Ledger, clock: Clock, outcome: Outcom
             "reason": "retention_over",
         }
     ]
-    clock.days(200)
+    clock.move(days=200)
     assert run(ledger, clock).calls == 1
     assert not is_there(ledger, granted)
     recomputed(ledger.place)
@@ -153,12 +148,12 @@ def test_refusals_go_before_grants(ledger: Ledger, clock: Clock, outcome: Outcom
 def test_a_grant_stays_as_long_as_its_recording(ledger: Ledger, clock: Clock) -> None:
     """R22: who is recorded has consented, and that can be shown; then the days begin, with the erasure."""
     person = call(ledger, None, Outcome.GRANTED, *RECORDED)
-    clock.days(5000)
+    clock.move(days=5000)
     assert run(ledger, clock).calls == 0
     note(ledger, person, "recording_expired")
-    clock.days(299.9)
+    clock.move(days=299.9)
     assert run(ledger, clock).calls == 0
-    clock.days(0.2)
+    clock.move(days=0.2)
     assert run(ledger, clock).calls == 1
     assert not is_there(ledger, person)
 
@@ -166,25 +161,25 @@ def test_a_grant_stays_as_long_as_its_recording(ledger: Ledger, clock: Clock) ->
 @pytest.mark.parametrize("kind", ["withdrawn", "recording_stopped", "recording_missing", "grant_void"])
 def test_a_grant_without_a_recording_goes_too(ledger: Ledger, clock: Clock, kind: str) -> None:
     person = call(ledger, None, Outcome.GRANTED, "recording_confirmed", kind)
-    clock.days(301)
+    clock.move(days=301)
     assert run(ledger, clock).calls == 1
     assert not is_there(ledger, person)
 
 
 def test_the_days_count_from_the_last_that_happened_in_the_call(ledger: Ledger, clock: Clock) -> None:
     person = call(ledger)
-    clock.days(90)
+    clock.move(days=90)
     note(ledger, person, "grant_void")
-    clock.days(50)
+    clock.move(days=50)
     assert run(ledger, clock).calls == 0
-    clock.days(51)
+    clock.move(days=51)
     assert run(ledger, clock).calls == 1
 
 
 def test_a_call_that_is_still_being_asked_stays(ledger: Ledger, clock: Clock) -> None:
     person = Person()
     note(ledger, person, "asked")
-    clock.days(5000)
+    clock.move(days=5000)
     run(ledger, clock)
     assert ask(ledger.place, "SELECT count(*) FROM events WHERE call_id = ?", person.call_id) == [(1,)]
 
@@ -196,16 +191,16 @@ def test_events_of_the_service_have_days_of_their_own(ledger: Ledger, clock: Clo
         assert ledger.tell_now(kind, {"by": "anna"}, timeout=WAIT_S) == Logged()
     for person in (refused, granted):
         note(ledger, person, "accessed", by="bo")
-    clock.days(199)
+    clock.move(days=199)
     assert run(ledger, clock).calls == 1
     assert kinds(ledger.place)["accessed"] == 2, "who had access to the refused call is known when the call is gone"
-    clock.days(2)
+    clock.move(days=2)
     done = run(ledger, clock)
     assert (done.calls, done.events) == (0, 4)
     assert ask(ledger.place, "SELECT call_id FROM events WHERE kind = 'accessed'") == [(granted.call_id,)]
     assert not {"server_started", "exported", "incident"} & kinds(ledger.place).keys()
     note(ledger, granted, "recording_expired")
-    clock.days(301)
+    clock.move(days=301)
     assert run(ledger, clock).events == 7, "the call, and who had access to it"
     assert "accessed" not in kinds(ledger.place)
     recomputed(ledger.place)
@@ -215,10 +210,10 @@ def test_what_callers_heard_stays_as_long_as_their_decisions(ledger: Ledger, clo
     """R2: a decision names a published version; the event of its publication is part of the proof."""
     assert ledger.tell_now("notice_published", {"version": 1, "by": "anna"}, "support", WAIT_S) == Logged()
     person = call(ledger, None, Outcome.GRANTED, *RECORDED)
-    clock.days(1000)
+    clock.move(days=1000)
     assert run(ledger, clock).events == 0
     note(ledger, person, "withdrawn")
-    clock.days(301)
+    clock.move(days=301)
     done = run(ledger, clock)
     assert (done.calls, done.events) == (1, 7)
     assert "notice_published" not in kinds(ledger.place)
@@ -228,11 +223,11 @@ def test_events_about_the_log_itself_are_never_pruned(ledger: Ledger, clock: Clo
     person = call(ledger)
     with erasure.Finder(ledger.place) as finder:
         erasure.forget(ledger, finder.of_call(person.call_id), reason="test", by="anna")
-    clock.days(-1)
+    clock.move(days=-1)
     call(ledger)
     for kind in sorted(due.LASTING - {"log_created", "erased", "expired", "clock_set_back"}):
         assert ledger.tell_now(kind, {}, timeout=WAIT_S) == Logged()
-    clock.days(5000)
+    clock.move(days=5000)
     with_pins = run(ledger, clock)
     assert with_pins.calls == 2
     there = kinds(ledger.place)
@@ -245,7 +240,7 @@ def test_events_about_the_log_itself_are_never_pruned(ledger: Ledger, clock: Clo
 def test_only_what_is_sealed_goes(ledger: Ledger, clock: Clock) -> None:
     """A hash that no checkpoint vouches for proves nothing."""
     call(ledger)
-    clock.days(5000)
+    clock.move(days=5000)
     assert expire(ledger, TERMS, now=clock.now, run_s=ALL).events == 0
     ledger.seal()
     assert expire(ledger, TERMS, now=clock.now, run_s=ALL).events == 2
@@ -257,10 +252,10 @@ def test_who_asked_for_an_erasure_is_forgotten_in_time(sqlite_ledger: Ledger, cl
     call(sqlite_ledger, None, Outcome.GRANTED, *RECORDED)
     with erasure.Finder(sqlite_ledger.place) as finder:
         erasure.forget(sqlite_ledger, finder.of_call(person.call_id), reason="test", by="karla-anna-7")
-    clock.days(199)
+    clock.move(days=199)
     run(sqlite_ledger, clock)
     assert in_files(sqlite_ledger.place.path, [b"karla-anna-7"]) != []
-    clock.days(2)
+    clock.move(days=2)
     run(sqlite_ledger, clock)
     assert in_files(sqlite_ledger.place.path, [b"karla-anna-7"]) == []
     told = events(sqlite_ledger.place, "erased")
@@ -276,7 +271,7 @@ def test_nothing_personal_is_left_of_what_is_over(sqlite_ledger: Ledger, clock: 
     path = sqlite_ledger.place.path
     traces = [trace for person in people for trace in (*person.traces, person.call_id.encode())]
     assert len(in_files(path, traces)) == 120
-    clock.days(101)
+    clock.move(days=101)
     assert run(sqlite_ledger, clock).calls == 30
     assert in_files(path, [trace for person in people for trace in person.traces]) == []
     assert len(in_files(path, kept.traces)) == 3
@@ -287,7 +282,7 @@ def test_nothing_personal_is_left_of_what_is_over(sqlite_ledger: Ledger, clock: 
 def test_an_unknown_kind_of_event_is_one_of_the_service(ledger: Ledger, clock: Clock) -> None:
     """What a later version writes is kept for its days, and never longer than for ever."""
     assert ledger.tell_now("something_new", {}, timeout=WAIT_S) == Logged()
-    clock.days(201)
+    clock.move(days=201)
     assert run(ledger, clock).events == 1
 
 
@@ -296,7 +291,7 @@ def test_what_would_go_is_told_without_doing_it(ledger: Ledger, clock: Clock) ->
     call(ledger, None, Outcome.GRANTED, *RECORDED, "withdrawn")
     assert ledger.tell_now("server_started", {}, timeout=WAIT_S) == Logged()
     ledger.seal()
-    clock.days(301)
+    clock.move(days=301)
     before = ask(ledger.place, "SELECT count(*) FROM events")
     told = what_is_due(ledger.place, TERMS, clock.now)
     assert (told.calls, told.events, told.trunk) == (2, 9, 0)
@@ -308,11 +303,11 @@ def test_what_would_go_is_told_without_doing_it(ledger: Ledger, clock: Clock) ->
 def test_a_clock_that_was_wrong_for_a_while_keeps_nothing_back(ledger: Ledger, clock: Clock) -> None:
     """Events of a time that had not come are kept until it has; those after them go when they are over."""
     first = call(ledger)
-    clock.days(4000)
+    clock.move(days=4000)
     future = call(ledger)
-    clock.days(-3999)
+    clock.move(days=-3999)
     last = call(ledger)
-    clock.days(101)
+    clock.move(days=101)
     assert run(ledger, clock).calls == 2
     assert [is_there(ledger, person) for person in (first, future, last)] == [False, True, False]
     recomputed(ledger.place)
@@ -333,7 +328,7 @@ def grow(ledger: Ledger, clock: Clock, rounds: int, days: float = 30) -> None:
             with erasure.Finder(ledger.place) as finder:
                 erasure.forget(ledger, finder.of_call(person.call_id), reason="test", by="anna", files_deadline_s=0.0)
         ledger.seal()
-        clock.days(days)
+        clock.move(days=days)
 
 
 def test_years_of_a_log(ledger: Ledger, clock: Clock) -> None:
@@ -359,7 +354,7 @@ def test_the_trunk_ends_at_a_checkpoint_and_says_so(ledger: Ledger, clock: Clock
     call(ledger)
     ledger.seal()
     call(ledger)
-    clock.days(301)
+    clock.move(days=301)
     done = run(ledger, clock)
     assert done.trunk == 5, "log_created, too: it is older than anything is kept"
     assert events(ledger.place, "expired")[-1] == {"events": [[1, 5]], "reason": "retention_over", "trunk": 5}
@@ -373,10 +368,10 @@ def test_the_trunk_ends_at_a_checkpoint_and_says_so(ledger: Ledger, clock: Clock
 
 def test_what_tells_of_the_trunk_goes_into_the_next_one(ledger: Ledger, clock: Clock) -> None:
     call(ledger)
-    clock.days(301)
+    clock.move(days=301)
     first = run(ledger, clock)
     call(ledger)
-    clock.days(301)
+    clock.move(days=301)
     second = run(ledger, clock)
     assert 0 < first.trunk < second.trunk
     assert [event["trunk"] for event in events(ledger.place, "expired") if "trunk" in event] == [second.trunk]
@@ -393,7 +388,7 @@ def test_a_log_that_was_tampered_with_is_not_shortened(sqlite_ledger: Ledger, cl
     with closing(sqlite3.connect(place.path, isolation_level=None, timeout=WAIT_S)) as forger:
         forger.execute("DROP TRIGGER events_are_never_changed")
         forger.execute("UPDATE events SET outcome = 'granted' WHERE sequence = 1")
-    clock.days(301)
+    clock.move(days=301)
     done = run(sqlite_ledger, clock)
     assert (done.calls, done.trunk) == (1, 0)
     assert ask(place, "SELECT count(*) FROM pruned") == [(2,)]
@@ -408,7 +403,7 @@ def test_a_log_with_a_gap_is_not_shortened(sqlite_ledger: Ledger, clock: Clock) 
     with closing(sqlite3.connect(place.path, isolation_level=None, timeout=WAIT_S)) as forger:
         forger.execute("DROP TRIGGER events_are_pruned_only")
         forger.execute("DELETE FROM events WHERE sequence = 2")
-    clock.days(301)
+    clock.move(days=301)
     assert run(sqlite_ledger, clock).trunk == 0
     assert not verified(place).ok
 
@@ -426,7 +421,7 @@ def test_the_database_itself_refuses_what_nobody_may_do(sqlite_ledger: Ledger, c
     """A slip of ours, or of somebody with a shell and good intentions."""
     call(sqlite_ledger)
     call(sqlite_ledger, None, Outcome.GRANTED, *RECORDED)
-    clock.days(101)
+    clock.move(days=101)
     assert run(sqlite_ledger, clock).calls == 1
     with (
         closing(sqlite3.connect(sqlite_ledger.place.path, timeout=WAIT_S)) as forger,
@@ -437,7 +432,7 @@ def test_the_database_itself_refuses_what_nobody_may_do(sqlite_ledger: Ledger, c
 
 def test_rows_of_the_trunk_may_go_and_no_others(ledger: Ledger, clock: Clock) -> None:
     call(ledger)
-    clock.days(301)
+    clock.move(days=301)
     run(ledger, clock)
     call(ledger)
 
@@ -455,7 +450,7 @@ def test_a_run_that_is_stopped_leaves_the_rest_for_the_next(sqlite_ledger: Ledge
     for _ in range(30):
         call(sqlite_ledger)
     sqlite_ledger.seal()
-    clock.days(301)
+    clock.move(days=301)
     first = expire(sqlite_ledger, TERMS, now=clock.now, run_s=0.0)
     assert (first.events, first.more) == (0, True)
     stopped = threading.Event()
@@ -471,7 +466,7 @@ def test_a_slow_disk_makes_the_transactions_shorter(
     for _ in range(60):
         call(sqlite_ledger)
     sqlite_ledger.seal()
-    clock.days(301)
+    clock.move(days=301)
     taken: list[int] = []
     look = due.call_events
 
@@ -499,7 +494,7 @@ def test_calls_go_on_meanwhile(sqlite_ledger: Ledger, clock: Clock) -> None:
     for _ in range(200):
         call(sqlite_ledger)
     sqlite_ledger.seal()
-    clock.days(301)
+    clock.move(days=301)
     waited: list[float] = []
     done = threading.Event()
 
@@ -548,7 +543,7 @@ def test_a_run_that_is_killed_leaves_a_log_that_verifies(sqlite_place: Place, cl
             ledger.seal()
     ledger.seal()
     ledger.close()
-    command = [sys.executable, "-c", EXPIRES, str(place.path), clock.days(301).isoformat()]
+    command = [sys.executable, "-c", EXPIRES, str(place.path), clock.move(days=301).isoformat()]
     for pause in (0.0, 0.02, 0.05, 0.1, 0.3):
         with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, encoding="ascii") as process:
             assert process.stdout is not None
@@ -589,11 +584,11 @@ def test_a_key_goes_with_the_last_event_of_its_period(ledger: Ledger, clock: Clo
     call(ledger, recorded, Outcome.GRANTED, *RECORDED)
     call(ledger, Person(subject="2026Q2-" + "b" * 32, reference="2026Q1-" + "c" * 32))
     assert run(ledger, clock, keys=keys).keys == ("2025Q3",), "no call was ever of it"
-    clock.days(101)
+    clock.move(days=101)
     done = run(ledger, clock, keys=keys)
     assert (done.calls, done.keys) == (2, ("", "2026Q2"))
     note(ledger, recorded, "withdrawn")
-    clock.days(301)
+    clock.move(days=301)
     assert run(ledger, clock, keys=keys).keys == ("2026Q1",)
     assert keys.periods == ("2027Q3",)
 

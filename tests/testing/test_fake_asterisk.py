@@ -11,20 +11,22 @@ from pathlib import Path
 
 import pytest
 
-from ivr_consent.testing.fake_asterisk import VERSION_16, FakeAsterisk, FakeCall, _words
+from ivr_consent.testing.fake_asterisk import FakeAsterisk, FakeCall
+from ivr_consent.testing.fake_asterisk_wire import VERSION_16, words_of
 from ivr_consent.testing.transcripts import Kind, read
 
 TRANSCRIPTS = Path(__file__).parent.parent / "data" / "asterisk-transcripts"
 SPEED = 10.0
 PATIENCE = 30.0
 
-# What a gate needs; the real one has a hundred more.
+# What the fake knows; the real one has some more.
 KNOWN = re.compile(
     r"(?i)(ANSWER|CHANNEL STATUS|STREAM FILE|WAIT FOR DIGIT|GET VARIABLE|GET FULL VARIABLE|SET VARIABLE|HANGUP|NOOP"
-    r"|VERBOSE|EXEC (NoOp|NoSuchApp|MixMonitor|StopMixMonitor)|BOGUS|GET$)"
+    r"|VERBOSE|EXEC (NoOp|NoSuchApp|MixMonitor|StopMixMonitor|Playback|Wait)|BOGUS|GET$|GET DATA|GET OPTION|SAY "
+    r"|DATABASE|CONTROL STREAM FILE|RECEIVE CHAR|SET (MUSIC|CALLERID|CONTEXT|EXTENSION|PRIORITY)|RECORD FILE|SEND)"
 )
 # Variables of Asterisk that the gate does not look at, and formats that the fake does not read.
-UNLIKE = re.compile(r"PLAYBACKSTATUS|HANGUPCAUSE|promptw|SHELL|CALLERID|VARIABLE L|EXEC Set")
+UNLIKE = re.compile(r"PLAYBACKOFFSET|HANGUPCAUSE|promptw|SHELL|CALLERID|VARIABLE L|EXEC Set")
 
 Server = Callable[[asyncio.StreamReader, asyncio.StreamWriter], object]
 
@@ -123,16 +125,20 @@ async def test_environment_has_the_recorded_keys_in_order(sounds: Path, version:
 
 
 # What the caller does: after which command the server has sent, how many (recorded) seconds later.
-ACTS: dict[str, dict[int, tuple[float, str]]] = {
+ACTS: dict[str, dict[int, list[tuple[float, str]]]] = {
     "agi-basic": {},
-    "agi-stream-digit": {1: (1.5, "2")},
-    "agi-stream-hangup": {1: (1.5, "hang up")},
+    "agi-stream-digit": {1: [(1.5, "2")]},
+    "agi-stream-hangup": {1: [(1.5, "hang up")]},
     "agi-stream-missing": {},
-    "agi-wait-digit": {2: (1.25, "4"), 4: (1.0, "hang up")},
+    "agi-wait-digit": {2: [(1.25, "4")], 4: [(1.0, "hang up")]},
     "agi-mixmon": {},
-    "agi-hup-default": {1: (1.5, "hang up")},
-    "agi-hup-idle": {0: (1.0, "hang up")},
+    "agi-hup-default": {1: [(1.5, "hang up")]},
+    "agi-hup-idle": {0: [(1.0, "hang up")]},
     "agi-lines": {},
+    "agi-get-data": {1: [(0.75, "5")], 2: [(3.5, "1"), (4.3, "2"), (5.1, "#")]},
+    "agi-getdata-part": {1: [(0.75, "1"), (1.5, "2")]},
+    "agi-option": {1: [(0.75, "2")], 2: [(4.35, "1")]},
+    "agi-control": {1: [(0.75, "5")]},
 }
 RECORDED = [
     (name, version)
@@ -172,7 +178,8 @@ async def test_replies_are_the_recorded_ones(sounds: Path, name: str, version: s
                 await call.wait_command(command.partition(" ")[0])
                 if command == "ANSWER":
                     assert await peer.line() == answers.pop(0)
-                asyncio.get_running_loop().call_later(acts[0] / SPEED, _act, call, acts[1])
+                for seconds, what in acts:
+                    asyncio.get_running_loop().call_later(seconds / SPEED, _act, call, what)
                 if command == "ANSWER":
                     while not call.hung_up:
                         await asyncio.sleep(0.001)
@@ -347,7 +354,7 @@ async def test_a_call_not_granted_has_its_recorders_stopped_by_the_dialplan(soun
 
 
 def test_words_are_split_as_asterisk_does() -> None:
-    assert _words(r'SET VARIABLE FOO "a \"quoted\" b"') == ["SET", "VARIABLE", "FOO", 'a "quoted" b']
-    assert _words('STREAM FILE  x ""') == ["STREAM", "FILE", "x", ""]
-    assert _words(r'SET VARIABLE I "a\nb"') == ["SET", "VARIABLE", "I", "anb"]
-    assert _words("") == []
+    assert words_of(r'SET VARIABLE FOO "a \"quoted\" b"') == ["SET", "VARIABLE", "FOO", 'a "quoted" b']
+    assert words_of('STREAM FILE  x ""') == ["STREAM", "FILE", "x", ""]
+    assert words_of(r'SET VARIABLE I "a\nb"') == ["SET", "VARIABLE", "I", "anb"]
+    assert words_of("") == []

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -31,13 +30,6 @@ from ivr_consent.testing.scenario import (
 
 HEAD = 'summary = "A call"\n'
 NO_ANSWER = '[expect]\noutcome = "no_answer"\nreason = "silence"\nroute = "unrecorded"\n'
-
-
-@pytest.fixture
-def ledger(tmp_path: Path) -> Iterator[Ledger]:
-    log = Ledger(tmp_path / "decisions.db")
-    yield log
-    log.close()
 
 
 def parse(text: str) -> tuple[Scenario, ...]:

@@ -14,8 +14,9 @@ from ivr_consent.core.decision import Outcome
 from ivr_consent.core.errors import ConsentError
 from ivr_consent.core.steps import Destination, Pressed, Result, Step
 from ivr_consent.site import shipped
-from ivr_consent.testing.drivers import fake, simulated
-from ivr_consent.testing.drivers.fake import Exchange
+from ivr_consent.testing.drivers import exchange as exchanges
+from ivr_consent.testing.drivers import simulated
+from ivr_consent.testing.drivers.exchange import Exchange
 from ivr_consent.testing.drivers.fake_asterisk import FakeAsteriskExchange
 from ivr_consent.testing.drivers.fake_freeswitch import FakeFreeSwitchExchange
 from ivr_consent.testing.drivers.short import ShortSite
@@ -43,7 +44,7 @@ def on_simulated(scenarios: Sequence[Scenario]) -> dict[str, Verdict]:
 
 def on_fake(exchange: Callable[[], Exchange], scenarios: Sequence[Scenario]) -> dict[str, Verdict]:
     found: list[Verdict] = []
-    fake.play(exchange(), scenarios, found.append, AT_ONCE)
+    exchanges.play(exchange(), scenarios, found.append, AT_ONCE)
     assert len(found) == len(scenarios)
     return {verdict.scenario.name: verdict for verdict in found}
 

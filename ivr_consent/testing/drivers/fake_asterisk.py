@@ -3,23 +3,19 @@
 from __future__ import annotations
 
 import contextlib
-import re
 from collections.abc import AsyncIterator
 from typing import Final
 
-from ivr_consent.pbx.asterisk import variables
 from ivr_consent.pbx.asterisk.server import Server
 from ivr_consent.store.ledger import Ledger
-from ivr_consent.testing.drivers import fake
-from ivr_consent.testing.drivers.fake import HOST, Exchange, Line, Timed, Watch, serving
+from ivr_consent.testing.drivers import said
+from ivr_consent.testing.drivers.exchange import CALL_DEADLINE_S, HOST, Exchange, Line, Timed, serving
 from ivr_consent.testing.drivers.short import ShortSite
+from ivr_consent.testing.drivers.watch import Watch
 from ivr_consent.testing.fake_asterisk import FakeAsterisk, FakeCall
 from ivr_consent.testing.scenario import Scenario
 
 ON: Final = "fake-asterisk"
-
-_PROMPT: Final = re.compile(r'STREAM FILE "[^"]*/([^"/]+)"')
-_TOLD: Final = re.compile(rf'SET VARIABLE "?{variables.RESULT}"? "?([a-z_]+)"?')
 
 
 class _Line(Line):
@@ -28,27 +24,15 @@ class _Line(Line):
         self.uniqueid = call.uniqueid
 
     def heard(self) -> list[Timed]:
-        found: list[Timed] = []
-        question = ""
-        for command in self._call.commands:
-            if match := _PROMPT.match(command.text):
-                found.append((command.at, f"play {match[1]}"))
-                question = match[1].removesuffix("-question") if match[1].endswith("-question") else question
-            elif command.text.startswith("WAIT FOR DIGIT"):
-                found.append((command.at, f"window {question}"))
-            elif command.text == "ANSWER":
-                found.append((command.at, "answer"))
-            elif match := _TOLD.match(command.text):
-                found.append((command.at, f"route {'recorded' if match[1] == 'granted' else 'unrecorded'}"))
-        return found
+        return said.by_commands((command.at, command.text) for command in self._call.commands)
 
     async def more(self) -> None:
-        await self._call.wait_command("", len(self._call.commands) + 1, fake.CALL_DEADLINE_S)
+        await self._call.wait_command("", len(self._call.commands) + 1, CALL_DEADLINE_S)
 
-    def press(self, key: str, seconds: float) -> None:
+    async def press(self, key: str, seconds: float, *, inside: bool) -> None:
         self._call.press(key, seconds)
 
-    def hang_up(self) -> None:
+    async def hang_up(self) -> None:
         self._call.hang_up()
 
     async def ended(self) -> None:
@@ -58,11 +42,11 @@ class _Line(Line):
         call = self._call
         return (call.result, call.reason, call.route) if call.alive else None
 
-    def running(self) -> int:
+    async def running(self) -> int:
         return len(self._call.recorders)
 
     def stops(self) -> int:
-        return sum("StopMixMonitor" in command.text for command in self._call.commands)
+        return said.stops_by_commands(command.text for command in self._call.commands)
 
 
 class FakeAsteriskExchange(Exchange):

@@ -4,70 +4,52 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import re
 from collections.abc import AsyncIterator
 from typing import Final
 
 from ivr_consent.pbx.freeswitch import variables
 from ivr_consent.pbx.freeswitch.server import Server
 from ivr_consent.store.ledger import Ledger
-from ivr_consent.testing.drivers import fake
-from ivr_consent.testing.drivers.fake import HOST, Exchange, Line, Timed, Watch, serving
-from ivr_consent.testing.drivers.short import WINDOW_MS, ShortSite
+from ivr_consent.testing.drivers import said
+from ivr_consent.testing.drivers.exchange import CALL_DEADLINE_S, HOST, Exchange, Line, Timed, serving
+from ivr_consent.testing.drivers.short import ShortSite
+from ivr_consent.testing.drivers.watch import Watch
 from ivr_consent.testing.fake_freeswitch import FakeCall, FakeFreeSwitch
 from ivr_consent.testing.scenario import Scenario
 
 ON: Final = "fake-freeswitch"
 
-_PROMPT: Final = re.compile(r".*/([^/]+)\.wav")
-
 
 class _Line(Line):
-    def __init__(self, call: FakeCall) -> None:
-        self._call = call
+    def __init__(self, call: FakeCall, window_ms: int) -> None:
+        self._call, self._window_ms = call, window_ms
         self.uniqueid = call.uuid
 
     def heard(self) -> list[Timed]:
-        found: list[Timed] = []
-        question = ""
-        gate = False
-        for one in self._call.executed:
-            if one.application == "playback" and (match := _PROMPT.fullmatch(one.data)):
-                found.append((one.at, f"play {match[1]}"))
-                question = match[1].removesuffix("-question") if match[1].endswith("-question") else question
-            elif one.application == "playback" and one.data == f"silence_stream://{WINDOW_MS}":
-                found.append((one.at, f"window {question}"))
-            elif one.application == "socket":
-                gate = True
-            elif one.application == "answer" and gate and not found:
-                found.append((one.at, "answer"))
-            elif gate and one.application == "set" and one.data.startswith(f"{variables.RESULT}="):
-                granted = one.data.endswith("=granted")
-                found.append((one.at, f"route {'recorded' if granted else 'unrecorded'}"))
-        return found
+        executed = ((one.at, one.application, one.data) for one in self._call.executed)
+        return said.by_applications(executed, self._window_ms)
 
     async def more(self) -> None:
-        await self._call.wait_execute("", len(self._call.executed) + 1, fake.CALL_DEADLINE_S)
+        await self._call.wait_execute("", len(self._call.executed) + 1, CALL_DEADLINE_S)
 
-    def press(self, key: str, seconds: float) -> None:
+    async def press(self, key: str, seconds: float, *, inside: bool) -> None:
         self._call.press(key, seconds)
 
-    def hang_up(self) -> None:
+    async def hang_up(self) -> None:
         self._call.caller_hangs_up()
 
     async def ended(self) -> None:
-        await self._call.wait(fake.CALL_DEADLINE_S)
+        await self._call.wait(CALL_DEADLINE_S)
 
     def told(self) -> tuple[str, str, str] | None:
         call = self._call
         return (call.result, call.reason, call.route) if call.alive and call.route else None
 
-    def running(self) -> int:
+    async def running(self) -> int:
         return len(self._call.recordings)
 
     def stops(self) -> int:
-        own = [one for one in self._call.executed if one.application == "stop_record_session"]
-        return sum(one.data != "all" for one in own)  # the dialplan says "all", we name the file
+        return said.stops_by_applications((one.application, one.data) for one in self._call.executed)
 
 
 class FakeFreeSwitchExchange(Exchange):
@@ -94,4 +76,5 @@ class FakeFreeSwitchExchange(Exchange):
         """A caller rings."""
         assert self._switch is not None
         caller = scenario.caller
-        return _Line(await self._switch.call(line, caller=caller.number, name=caller.display or "Caller"))
+        call = await self._switch.call(line, caller=caller.number, name=caller.display or "Caller")
+        return _Line(call, self.pace.window_ms)

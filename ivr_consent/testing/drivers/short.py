@@ -7,7 +7,6 @@ action of a scenario falls in such a call: its place is the same, its millisecon
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,11 +21,6 @@ from ivr_consent.testing.plans import plan_without_audio
 from ivr_consent.testing.scenario import Scenario
 from ivr_consent.testing.tiny import SAMPLES_PER_MS, TinyLines, tiny_prompt
 
-PROMPT_MS: Final = 200
-"""How long a prompt is: long enough to act in it on a busy machine."""
-
-WINDOW_MS: Final = 1000
-
 KEPT: Final = 0.5
 """The first part of a place, where an action keeps its own milliseconds; what comes later is squeezed behind it."""
 
@@ -36,10 +30,23 @@ LAST: Final = 0.8
 SOONEST_BEFORE_END_MS: Final = 150
 """An action before the end of a prompt is at least so much before it."""
 
-OVER_MS: Final = 80
-"""A key that is held across the end of a place is held at least so much longer."""
 
-SHORTEST_HOLD_MS: Final = 40
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """How short: milliseconds, long enough to act in on a busy machine.
+
+    ``over_ms``: a key that is held across the end of a place is held at least so much longer, and what ends in a place
+    ends half as much before its end. ``hold_ms``: no key is held for less.
+    """
+
+    prompt_ms: int = 200
+    window_ms: int = 1000
+    over_ms: int = 80
+    hold_ms: int = 40
+
+
+TELEPHONE: Final = Pace(prompt_ms=500, window_ms=1500, over_ms=200, hold_ms=100)
+"""For a real switch: a key is a key from 80 ms on, audio comes in frames, and somebody else decides when it is over."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,18 +56,19 @@ class ShortLine:
     name: str
     plan: Plan
     short: Plan
+    pace: Pace
 
 
 class ShortSite:
     """The lines of all scenarios, in a directory; lines that say the same are one."""
 
-    def __init__(self, directory: Path) -> None:
-        self._directory = directory
+    def __init__(self, directory: Path, pace: Pace = Pace()) -> None:
+        self._directory, self.pace = directory, pace
         self._lines: dict[str, ShortLine] = {}
         self.lines = TinyLines(directory / "recordings", {})
         self.lines.recordings.mkdir()
         (directory / "audio").mkdir()
-        self._sound = tiny_prompt(directory / "audio", "sound", PROMPT_MS * SAMPLES_PER_MS)
+        self._sound = tiny_prompt(directory / "audio", "sound", pace.prompt_ms * SAMPLES_PER_MS)
 
     def add(self, scenarios: Iterable[Scenario]) -> None:
         """Make the lines of scenarios. Raises :class:`ConfigurationError` when a notice cannot be spoken."""
@@ -78,7 +86,8 @@ class ShortSite:
         plan = plan_without_audio(line)
         folder = self._directory / "audio" / name
         notices = tuple(self._shortened(notice, folder / notice.language) for notice in plan.notices)
-        return ShortLine(name, plan, dataclasses.replace(plan, notices=notices, timeout_ms=WINDOW_MS))
+        short = dataclasses.replace(plan, notices=notices, timeout_ms=self.pace.window_ms)
+        return ShortLine(name, plan, short, self.pace)
 
     def _shortened(self, notice: SpokenNotice, folder: Path) -> SpokenNotice:
         folder.mkdir(parents=True)
@@ -98,34 +107,37 @@ class ShortSite:
         return dataclasses.replace(
             prompt,
             path=str(path),
-            duration_ms=PROMPT_MS,
+            duration_ms=self.pace.prompt_ms,
             lengths=self._sound.lengths,
-            audio_sha256=hashlib.sha256(b"\xff" * PROMPT_MS * SAMPLES_PER_MS).hexdigest(),
+            audio_sha256=self._sound.audio_sha256,
         )
 
 
 def when(action: Action, line: ShortLine) -> tuple[int, int]:
     """Milliseconds into the place at which it is acted on a short line, and how long a key is held there."""
-    long, short = _length(action, line.plan), _length(action, line.short)
+    long, short = length_ms(action, line.plan), length_ms(action, line.short)
     assert not isinstance(action.place, InWindow | During) or long > 0
     at_ms = getattr(action.place, "at_ms", 0)
     began = at_ms if at_ms >= 0 else long + at_ms
-    at = _squeezed(at_ms, long, short)
+    at, pace = _squeezed(at_ms, long, short), line.pace
     if not isinstance(action.act, Press):
         return at, 0
     over = began + action.act.hold_ms - long
     if over > 0:
-        return at, short - at + max(OVER_MS, min(over, PROMPT_MS + WINDOW_MS // 2))
-    return at, max(SHORTEST_HOLD_MS, min(action.act.hold_ms, short - at - OVER_MS))
+        return at, short - at + max(pace.over_ms, min(over, pace.prompt_ms + pace.window_ms // 2))
+    last = short - pace.over_ms // 2  # in this place it is released as well
+    at = min(at, last - pace.hold_ms)
+    return at, max(pace.hold_ms, min(action.act.hold_ms, last - at))
 
 
-def _length(action: Action, plan: Plan) -> int:
+def length_ms(action: Action, plan: Plan) -> int:
+    """How long the place of an action is in this plan."""
     if isinstance(action.place, InWindow):
         return plan.timeout_ms
     assert isinstance(action.place, During), "only places that can be heard: the scenario is portable"
     name = action.place.prompt
     found = (prompt.duration_ms for notice in plan.notices for prompt in notice.prompts() if prompt.id == name)
-    return next(found, PROMPT_MS)
+    return next(found, plan.notices[0].information[0].duration_ms)
 
 
 def _squeezed(at_ms: int, long: int, short: int) -> int:

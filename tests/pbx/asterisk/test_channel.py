@@ -29,7 +29,7 @@ from ivr_consent.pbx.asterisk import variables
 from ivr_consent.pbx.asterisk.wire import Environment, Reply, Wire
 from ivr_consent.pbx.requests import Lost, Seen
 from ivr_consent.store.ledger import Ledger
-from ivr_consent.testing.fake_asterisk import environment
+from ivr_consent.testing.fake_asterisk_wire import environment
 from ivr_consent.testing.plans import silent_prompt
 from tests.granted import granted_decision
 from tests.store.test_lifecycle import ID

@@ -22,7 +22,8 @@ from ivr_consent.pbx import serving
 from ivr_consent.pbx.asterisk.server import Presses, Server
 from ivr_consent.service import Service
 from ivr_consent.store.ledger import Ledger, Ticket, Written
-from ivr_consent.testing.fake_asterisk import VERSION_16, FakeAsterisk, FakeCall, environment
+from ivr_consent.testing.fake_asterisk import FakeAsterisk, FakeCall
+from ivr_consent.testing.fake_asterisk_wire import VERSION_16, environment
 from ivr_consent.testing.tiny import TinyLines, tiny_plan
 
 PATIENCE = 30.0
@@ -246,7 +247,8 @@ async def test_a_caller_who_hangs_up_is_not_recorded(tmp_path: Path, place: str,
 
 async def test_a_missing_prompt_is_unrecorded_and_said(tmp_path: Path) -> None:
     async with opened(tmp_path) as gate:
-        (tmp_path / "audio" / "notice-1.ulaw").unlink()
+        for kind in ("ulaw", "wav"):  # Asterisk takes whichever is there
+            (tmp_path / "audio" / f"notice-1.{kind}").unlink()
         call = await gate.switch.call()
         assert await call.wait(PATIENCE) == "failed"
         assert call.reason == "prompt_missing"

@@ -21,7 +21,7 @@ from ivr_consent.pbx.conduct import Summary
 from ivr_consent.pbx.requests import Lost
 from ivr_consent.pseudonyms import Pseudonyms
 from ivr_consent.site import LineState, Site
-from ivr_consent.testing.fake_asterisk import environment
+from ivr_consent.testing.fake_asterisk_wire import environment
 from ivr_consent.testing.plans import short_plan
 
 LANGUAGES = ("da", "sv", "de")

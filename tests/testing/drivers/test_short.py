@@ -10,15 +10,15 @@ from ivr_consent.config import Line
 from ivr_consent.core.decision import Outcome
 from ivr_consent.core.steps import Destination
 from ivr_consent.pbx.simulated.caller import Action, During, HangUp, InWindow, Place, Press
-from ivr_consent.testing.drivers.short import OVER_MS, PROMPT_MS, WINDOW_MS, ShortLine, ShortSite, when
+from ivr_consent.testing.drivers.short import TELEPHONE, Pace, ShortLine, ShortSite, when
 from ivr_consent.testing.scenario import Expect, Scenario
 
 
-@pytest.fixture(scope="module")
-def line(tmp_path_factory: pytest.TempPathFactory) -> ShortLine:
+@pytest.fixture(scope="module", params=[Pace(), TELEPHONE], ids=["fake", "telephone"])
+def line(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> ShortLine:
     expect = Expect(outcome=Outcome.NO_ANSWER, reason="silence", route=Destination.UNRECORDED)
     scenario = Scenario(name="one", summary="One", line=Line(), expect=expect)
-    site = ShortSite(Path(tmp_path_factory.mktemp("short")))
+    site = ShortSite(Path(tmp_path_factory.mktemp("short")), request.param)
     site.add([scenario])
     return site.line(scenario)
 
@@ -35,21 +35,24 @@ def test_early_in_a_place_milliseconds_are_kept(line: ShortLine) -> None:
 def test_later_ones_keep_their_order_and_stay_inside(line: ShortLine) -> None:
     times = [pressed(line, InWindow(at_ms=at))[0] for at in range(0, 8001, 50)]
     assert times == sorted(times)
-    assert times[-1] < WINDOW_MS
+    assert times[-1] < line.pace.window_ms
     assert len(set(times)) > 100
     inside = [when(Action(During("more", at_ms=at), HangUp()), line)[0] for at in range(0, 4001, 100)]
-    assert max(inside) < PROMPT_MS
+    assert max(inside) < line.pace.prompt_ms
 
 
 @pytest.mark.parametrize("at_ms", [-1, -50, -200, -1000])
 @pytest.mark.parametrize("over_ms", [1, 100, 14_000])
 def test_a_key_held_across_the_end_is_held_across_the_end(line: ShortLine, at_ms: int, over_ms: int) -> None:
     at, hold = pressed(line, During("training-question", at_ms=at_ms), -at_ms + over_ms)
-    assert 0 < at < PROMPT_MS
-    assert PROMPT_MS + OVER_MS <= at + hold <= 2 * PROMPT_MS + WINDOW_MS // 2
+    assert 0 < at < line.pace.prompt_ms
+    pace = line.pace
+    assert pace.prompt_ms + pace.over_ms <= at + hold <= 2 * pace.prompt_ms + pace.window_ms // 2
 
 
 @pytest.mark.parametrize("at_ms", [-300, -1000, 0, 500])
 def test_a_key_released_in_the_prompt_is_released_in_the_prompt(line: ShortLine, at_ms: int) -> None:
     at, hold = pressed(line, During("training-question", at_ms=at_ms), 100)
-    assert 0 <= at < at + hold < PROMPT_MS
+    pace = line.pace
+    assert 0 <= at < at + hold <= pace.prompt_ms - pace.over_ms // 2
+    assert hold >= pace.hold_ms

@@ -1,6 +1,6 @@
-"""Scenarios through our real servers against a fake switch: real sockets, real time, short prompts, the real log.
+"""Scenarios through our real servers and a switch, fake or real: real sockets, real time, short prompts, the real log.
 
-Calls run side by side in one event loop. What a fake differs in from another is an :class:`Exchange`.
+Calls run side by side in one event loop. What a switch differs in from another is an :class:`Exchange`.
 """
 
 from __future__ import annotations
@@ -8,7 +8,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import itertools
+import signal
 import tempfile
+import threading
 import time
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Callable, Sequence
@@ -17,14 +19,19 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
+from ivr_consent.core.decision import Outcome
 from ivr_consent.core.errors import ConsentError
-from ivr_consent.core.steps import Decide, Granted, Logged, Note, Record, Result, Step, Stopped, StopRecording
+from ivr_consent.core.steps import (
+    Destination,
+)
 from ivr_consent.pbx.serving import Server
 from ivr_consent.pbx.simulated.caller import Action, During, HangUp, InWindow, Press
 from ivr_consent.store.ledger import Ledger
 from ivr_consent.store.reader import CallRecord
-from ivr_consent.testing.drivers.short import PROMPT_MS, ShortLine, ShortSite, when
+from ivr_consent.testing.drivers.short import Pace, ShortLine, ShortSite, length_ms, when
 from ivr_consent.testing.drivers.simulated import log_aside
+from ivr_consent.testing.drivers.watch import Seen, Watch
+from ivr_consent.testing.eye import DirectoryWatch
 from ivr_consent.testing.scenario import Observed, Scenario, differences, in_words
 from ivr_consent.testing.verdict import Verdict
 
@@ -38,6 +45,9 @@ SETTLE_DEADLINE_S: Final = 30.0
 
 POLL_S: Final = 0.005
 
+DRAIN_S: Final = 0.2
+"""For what the server still has to say when all calls are over."""
+
 LATE_S: Final = 0.05
 """What is done so much later than it was meant may have come when its place was over."""
 
@@ -46,10 +56,18 @@ CALLS: Final = 4
 
 Done = Callable[[Verdict], None]
 Timed = tuple[float, str]
+OpenLog = Callable[[Callable[[list[Callable[[], None]]], None]], Ledger]
+
+
+NOWHERE: Final = "nowhere"
+"""The route of a call that the switch ended."""
+
+AFTER_A_PLACE: Final = ("play", "window", "route")
+"""First words of events with which what a caller heard before is over."""
 
 
 class Line(ABC):
-    """One call on a fake switch, as a driver looks at it and acts in it."""
+    """One call on a switch, as a driver looks at it and acts in it."""
 
     uniqueid: str
 
@@ -62,23 +80,34 @@ class Line(ABC):
         """Until something more may have been said; returns at once when that was."""
 
     @abstractmethod
-    def press(self, key: str, seconds: float) -> None:
-        """The caller presses a key and lets it go after so long."""
+    async def press(self, key: str, seconds: float, *, inside: bool) -> None:
+        """The caller presses a key, and lets it go after so long; a real telephone returns then.
+
+        ``inside``: that is in the same place.
+        """
 
     @abstractmethod
-    def hang_up(self) -> None:
-        """The caller hangs up."""
+    async def hang_up(self) -> None:
+        """The caller hangs up; nothing when the call is over."""
 
     @abstractmethod
     async def ended(self) -> None:
-        """Until the dialplan has gone on, or the caller has."""
+        """Until the dialplan has gone on (and the caller has come to a destination), or the caller is gone."""
 
     @abstractmethod
     def told(self) -> tuple[str, str, str] | None:
-        """Outcome, reason and route, as the dialplan has them; ``None`` when the caller was gone before."""
+        """Outcome and reason as the dialplan has them, and where it went; ``None`` when the caller was gone before."""
+
+    def cut_off(self) -> bool:
+        """Whether the switch has ended the call before it came to a destination."""
+        return False
+
+    def keys_lost(self) -> bool:
+        """Whether the switch has not heard a key, or when its place was over: no fault of what is tested."""
+        return False
 
     @abstractmethod
-    def running(self) -> int:
+    async def running(self) -> int:
         """Recorders that run now."""
 
     @abstractmethod
@@ -87,9 +116,14 @@ class Line(ABC):
 
 
 class Exchange(ABC):
-    """A fake switch with the server that it calls."""
+    """A switch with the server that it calls."""
 
     on: str
+    pace = Pace()
+    unheard_s = 0.0
+    """What is done so shortly before its place is over may have reached the switch too late."""
+    apart_s = 0.0
+    """Calls begin so far apart: a switch that is called by all at once keeps them all waiting."""
 
     @abstractmethod
     def open(self, site: ShortSite, ledger: Ledger, watch: Watch) -> AbstractAsyncContextManager[Server]:
@@ -100,63 +134,11 @@ class Exchange(ABC):
         """A caller rings."""
 
 
-@dataclass(slots=True)
-class _Seen:
-    """What the server was seen to do in one call."""
+def play(exchange: Exchange, scenarios: Sequence[Scenario], done: Done, jobs: int, log: OpenLog | None = None) -> None:
+    """Play what a caller can do by ear, ``jobs`` calls side by side; the rest is skipped with its reason.
 
-    call_id: str
-    decided: bool = False
-    logged: bool = False
-    stopped: bool = False
-    pending: int = 0
-    """Steps under way."""
-    events: list[Timed] = field(default_factory=list)
-
-
-class Watch:
-    """The server's observer: what each call wrote and commanded, by the channel's id."""
-
-    def __init__(self) -> None:
-        self._by_call: dict[str, _Seen] = {}
-        self._by_channel: dict[str, _Seen] = {}
-
-    def observe(self, step: Step, result: Result | None) -> None:
-        """See ``conduct.Observer``."""
-        match step:
-            case Decide():
-                seen = self._of(step.decision.call.call_id)
-                self._by_channel[step.decision.call.channel_uniqueid] = seen
-                word = f"decide {step.decision.outcome.value}"
-                seen.logged = seen.logged or isinstance(result, Granted) or _durable(result)
-                seen.decided = seen.decided or result is not None
-            case Note():
-                seen, word = self._of(step.call.call_id), f"note {step.kind}"
-                self._by_channel[step.call.channel_uniqueid] = seen
-            case Record():
-                seen, word = self._of(step.grant.call_id), "record"
-            case StopRecording():
-                seen, word = self._of(step.recording_id), "stop"
-                seen.stopped = seen.stopped or isinstance(result, Stopped)
-            case _:
-                return
-        seen.pending += 1 if result is None else -1
-        if result is None:
-            seen.events.append((time.monotonic(), word))
-
-    def _of(self, call_id: str) -> _Seen:
-        return self._by_call.setdefault(call_id, _Seen(call_id))
-
-    def of(self, uniqueid: str) -> _Seen | None:
-        """What was seen of the call on a channel."""
-        return self._by_channel.get(uniqueid)
-
-
-def _durable(result: Result | None) -> bool:
-    return isinstance(result, Logged) and result.durable
-
-
-def play(exchange: Exchange, scenarios: Sequence[Scenario], done: Done, jobs: int) -> None:
-    """Play what a caller can do by ear, ``jobs`` calls side by side; the rest is skipped with its reason."""
+    ``log`` opens the log that the server writes, with what carries its callbacks; without it one is thrown away.
+    """
     portable = [scenario for scenario in scenarios if scenario.portable]
     why = "it injects failures, or acts where nothing can be heard: simulated switch only"
     for scenario in scenarios:
@@ -164,11 +146,18 @@ def play(exchange: Exchange, scenarios: Sequence[Scenario], done: Done, jobs: in
             done(Verdict(scenario, exchange.on, None, skipped=why))
     if not portable:
         raise ConsentError(f"none of these scenarios can be played on {exchange.on}: {why}; run them there")
-    asyncio.run(_play(exchange, portable, done, jobs))
+    try:
+        asyncio.run(_play(exchange, portable, done, jobs, log))
+    except asyncio.CancelledError:
+        raise KeyboardInterrupt from None  # told to end: nothing is left behind then either
 
 
-async def _play(exchange: Exchange, scenarios: Sequence[Scenario], done: Done, jobs: int) -> None:
+async def _play(exchange: Exchange, scenarios: Sequence[Scenario], done: Done, jobs: int, log: OpenLog | None) -> None:
     loop = asyncio.get_running_loop()
+    task = asyncio.current_task()
+    assert task is not None
+    if threading.current_thread() is threading.main_thread():
+        loop.add_signal_handler(signal.SIGTERM, task.cancel)
     room = asyncio.Semaphore(jobs)
 
     def dispatch(callbacks: list[Callable[[], None]]) -> None:
@@ -177,16 +166,21 @@ async def _play(exchange: Exchange, scenarios: Sequence[Scenario], done: Done, j
 
     async with contextlib.AsyncExitStack() as stack:
         directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="ivr-consent-")))
-        site = ShortSite(directory)
+        site = ShortSite(directory, exchange.pace)
         site.add(scenarios)
-        ledger = Ledger(stack.enter_context(log_aside()), dispatch=dispatch)
+        ledger = log(dispatch) if log is not None else Ledger(stack.enter_context(log_aside()), dispatch=dispatch)
         stack.push_async_callback(asyncio.to_thread, ledger.close)
         watch = Watch()
+        eye = stack.enter_context(DirectoryWatch(site.lines.recordings))
         server = await stack.enter_async_context(exchange.open(site, ledger, watch))
-        driver = _Driver(exchange, site, ledger, watch, server)
+        driver = _Driver(exchange, site, ledger, watch, server, eye)
+
+        turn = asyncio.Lock()
 
         async def one(scenario: Scenario) -> None:
             async with room:
+                async with turn:
+                    await asyncio.sleep(exchange.apart_s)
                 done(await driver.play(scenario))
 
         async with asyncio.TaskGroup() as group:
@@ -194,31 +188,57 @@ async def _play(exchange: Exchange, scenarios: Sequence[Scenario], done: Done, j
                 group.create_task(one(scenario))
 
 
+@dataclass(frozen=True, slots=True)
+class _Did:
+    """One thing that the caller did: in which place, from when till when, and whether it was to end in there."""
+
+    place: Timed
+    began: float
+    ended: float
+    inside: bool
+
+
 @dataclass(slots=True)
 class _Acted:
     """What the caller did: the event, when, and how late it was (seconds)."""
 
     events: list[Timed] = field(default_factory=list)
-    done: set[int] = field(default_factory=set)
+    done: dict[int, _Did | None] = field(default_factory=dict)
     late: float = 0.0
+
+    def missed(self, heard: Sequence[Timed], unheard_s: float) -> bool:
+        """Whether anything was done when its place was over, or as good as over."""
+        for one in self.done.values():
+            if one is not None:
+                later = (at for at, word in heard if at > one.place[0] and word.split()[0] in AFTER_A_PLACE)
+                over = next(later, one.ended + unheard_s)
+                if one.began > over - unheard_s or (one.inside and one.ended > over):
+                    return True
+        return False
 
 
 class _Driver:
     """Plays one scenario after the other, or many at once."""
 
-    def __init__(self, exchange: Exchange, site: ShortSite, ledger: Ledger, watch: Watch, server: Server) -> None:
+    def __init__(
+        self, exchange: Exchange, site: ShortSite, ledger: Ledger, watch: Watch, server: Server, eye: DirectoryWatch
+    ) -> None:
         self._exchange, self._site, self._ledger, self._watch, self._server = exchange, site, ledger, watch, server
+        self._eye = eye
 
     async def play(self, scenario: Scenario) -> Verdict:
         """One call. A caller whom a busy machine held up was not the one of the scenario: who calls again."""
+        began = time.monotonic()
         for number in itertools.count(1):
-            began = time.monotonic()
             acted = _Acted()
             try:
                 seen = await self._call(scenario, acted)
                 wrong: tuple[str, ...] = differences(scenario.expect, seen)
-            except TimeoutError:
-                return Verdict(scenario, self._exchange.on, None, ("the call did not end in time",))
+            except TimeoutError as error:
+                why = f"the call did not end in time: {error}".removesuffix(": ")
+                return Verdict(scenario, self._exchange.on, None, (why,))
+            except (ConsentError, RuntimeError) as error:  # the switch is gone, or takes no keys
+                return Verdict(scenario, self._exchange.on, None, (f"the call could not be played: {error}",))
             if not wrong or acted.late < LATE_S or number == CALLS:
                 return Verdict(scenario, self._exchange.on, seen, wrong, seconds=time.monotonic() - began)
         raise AssertionError("it returned before")
@@ -232,30 +252,35 @@ class _Driver:
         try:
             async with asyncio.timeout(CALL_DEADLINE_S):
                 await call.ended()
+            record = await self._settled(call)
+            if acted.missed(call.heard(), self._exchange.unheard_s) or call.keys_lost():
+                acted.late = max(acted.late, LATE_S)
+            return await self._observed(call, began, record, acted, actions)
         finally:
             for task in tasks:
                 task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
-        try:
-            record = await self._settled(call)
-            return self._observed(call, began, record, acted, actions)
-        finally:
-            call.hang_up()
+            failed = [one for one in await asyncio.gather(*tasks, return_exceptions=True) if isinstance(one, Exception)]
+            await call.hang_up()
+            if failed:
+                raise failed[0]
 
     async def _act(self, call: Line, number: int, action: Action, line: ShortLine, acted: _Acted) -> None:
         at_ms, hold_ms = when(action, line)
-        due = await _reached(call, action) + at_ms / 1000
+        place = await _reached(call, action)
+        due = place[0] + at_ms / 1000
         await asyncio.sleep(max(0.0, due - time.monotonic()))
         now = time.monotonic()
         acted.late = max(acted.late, now - due)
-        acted.done.add(number)
+        acted.done[number] = None
+        inside = at_ms + hold_ms <= length_ms(action, line.short)
         match action.act:
             case Press(key):
                 acted.events.append((now, f"press {key}"))
-                call.press(key, hold_ms / 1000)
+                await call.press(key, hold_ms / 1000, inside=inside)
             case HangUp():
                 acted.events.append((now, "hang up"))
-                call.hang_up()
+                await call.hang_up()
+        acted.done[number] = _Did(place, now, time.monotonic(), inside)
 
     async def _settled(self, call: Line) -> CallRecord | None:
         """The call in the log, once the server has no more to write of it.
@@ -268,21 +293,24 @@ class _Driver:
         with self._ledger.reader() as reader:
             return reader.call(seen.call_id)
 
-    def _over(self, call: Line) -> _Seen | None:
+    def _over(self, call: Line) -> Seen | None:
         """What was seen of a call whose session is over; ``None`` while it is not."""
         if any(connection.uniqueid == call.uniqueid for connection in self._server.calls):
             return None
         seen = self._watch.of(call.uniqueid)
         return seen if seen is not None and seen.decided and not seen.pending else None
 
-    def _observed(
+    async def _observed(
         self, call: Line, began: float, record: CallRecord | None, acted: _Acted, actions: Sequence[Action]
     ) -> Observed:
         seen = self._watch.of(call.uniqueid)
         assert seen is not None
         events = sorted([*call.heard(), *seen.events, *acted.events])
-        outcome, reason, route = call.told() or (*_by_the_log(record), "unrecorded")
-        files = [path for path in self._site.lines.recordings.iterdir() if path.name.startswith(seen.call_id)]
+        left = NOWHERE if call.cut_off() else Destination.UNRECORDED.value
+        outcome, reason, route = call.told() or (*_by_the_log(record), left)
+        files = [path.name for path in self._site.lines.recordings.iterdir()]
+        if record is None or record.decision.outcome != Outcome.GRANTED.value:
+            files = self._eye.created  # without a grant no file may have been there for a moment
         started = sum(word == "record" for _, word in seen.events)
         # A hang-up ends a recorder without a command: then the server has read back that it did.
         stops = max(call.stops(), int(seen.stopped)) if started else 0
@@ -294,8 +322,8 @@ class _Driver:
             decision=None if record is None else record.decision.payload,
             events=tuple(word for _, word in events),
             recorder=("start",) * started + ("stop",) * stops,
-            running=call.running(),
-            files=len(files),
+            running=await call.running(),
+            files=sum(name.startswith(seen.call_id) for name in files),
             undone=tuple(in_words(one) for number, one in enumerate(actions) if number not in acted.done),
             events_at_ms=tuple(max(0, round((at - began) * 1000)) for at, _ in events),
             elapsed_ms=round((time.monotonic() - began) * 1000),
@@ -311,14 +339,14 @@ def _by_the_log(record: CallRecord | None) -> tuple[str, str]:
     return ("abandoned" if reason.startswith("hung_up") else str(record.decision.outcome)), reason
 
 
-async def _reached(call: Line, action: Action) -> float:
-    """The moment at which the call comes to a place."""
+async def _reached(call: Line, action: Action) -> Timed:
+    """The place, as it was said, once the call has come to it."""
     place = action.place
     assert isinstance(place, During | InWindow)
     wanted = f"play {place.prompt}" if isinstance(place, During) else f"window {place.question or ''}".rstrip()
     while True:
         came = [
-            at for at, word in call.heard() if word == wanted or (wanted == "window" and word.startswith("window "))
+            said for said in call.heard() if said[1] == wanted or (wanted == "window" and said[1].startswith("window "))
         ]
         if len(came) >= place.nth:
             return came[place.nth - 1]
@@ -332,4 +360,4 @@ async def serving(server: Server) -> AsyncIterator[Server]:
     try:
         yield server
     finally:
-        await server.stop(PROMPT_MS / 1000)
+        await server.stop(DRAIN_S)
