@@ -223,6 +223,12 @@ def read(path: Path, by: Verifier, known: dict[str, PromptAudio] | None = None) 
         raise SignatureError(f"{path}: is not a manifest of this version of ivr-consent ({error})") from None
 
 
+def digest_of(path: Path) -> str:
+    """The digest of a manifest's file by which it is known, whoever signed it. Raises :class:`OSError`."""
+    line, _ = read_plain(path, MAX_BYTES + 1)
+    return hashlib.sha256(line.partition(b"\t")[0]).hexdigest()
+
+
 def _with_digest(manifest: Manifest, line: bytes) -> Manifest:
     values = {name: getattr(manifest, name) for name in Manifest.__dataclass_fields__}
     return Manifest(**(values | {"sha256": hashlib.sha256(line.partition(b"\t")[0]).hexdigest()}))

@@ -21,6 +21,7 @@ import contextlib
 import email
 import email.policy
 import functools
+import gc
 import gzip
 import hashlib
 import hmac
@@ -122,16 +123,20 @@ def commitment(salt: bytes, personal: bytes) -> bytes:
 
     Without the salt nobody can tell what was committed to, nor try numbers until one fits.
     """
-    if len(salt) > 64:
+    if len(salt) != HASH_BYTES:
         return hmac.digest(salt, personal, "sha256")
-    padded = salt + bytes(64 - len(salt))  # by hand: half the time of the library's
-    inner = hashlib.sha256(padded.translate(_INNER) + personal).digest()
-    return hashlib.sha256(padded.translate(_OUTER) + inner).digest()
+    # by hand: half the time of the library's
+    inner = hashlib.sha256(salt.translate(_INNER) + _INNER_REST + personal).digest()
+    return hashlib.sha256(salt.translate(_OUTER) + _OUTER_REST + inner).digest()
 
 
 _INNER: Final = bytes(byte ^ 0x36 for byte in range(256))
 _OUTER: Final = bytes(byte ^ 0x5C for byte in range(256))
 """The pads of HMAC (RFC 2104), as tables of translation."""
+
+_INNER_REST: Final = b"\x36" * (64 - HASH_BYTES)
+_OUTER_REST: Final = b"\x5c" * (64 - HASH_BYTES)
+"""What is left of the pads behind a salt."""
 
 
 # --- the tree (RFC 9162, section 2.1) --------------------------------------------------------------------------------
@@ -853,12 +858,13 @@ class _Queue:
 
     def peek(self, at: int = 0) -> _Row | None:
         """The next one, or one that comes later; ``None`` where there is none."""
-        while len(self._waiting) <= at:
+        waiting = self._waiting
+        while len(waiting) <= at:
             row = next(self._rows, None)
             if row is None:
                 return None
-            self._waiting.append(row)
-        return self._waiting[at]
+            waiting.append(row)
+        return waiting[at]
 
     def take(self, at: int = 0) -> None:
         """It has been dealt with."""
@@ -2590,7 +2596,9 @@ class _Verification:
             waiting.take()  # as nearly always
             if _committed(row) != committed or not _index_fits(row):
                 self._judge_beside(row, sequence, size, committed)
-            self._refresh_personal()
+            if self.source.form == "log":
+                row = waiting.peek()
+                self.personal_due = _NEVER if row is None else row[0]
             return self.personal_due
         row = None
         if self.shift:
@@ -3723,6 +3731,10 @@ def _overwritten(row: _Row) -> bool:
 def _index_fits(row: _Row) -> bool:
     """Whether the columns by which personal data are found are what the data say."""
     _, _, data, subject, agent, _ = row
+    # as nearly always: the digits of a hash, in which nothing is to be escaped, and nobody of the staff
+    plain = agent is None and isinstance(subject, bytes) and subject.isalnum()
+    if plain and b'"subject_ref":"%b"' % subject in data and b'"agent":' not in data and b'"by":' not in data:
+        return True
     of_staff = b'"agent":' if b'"agent":' in data else b'"by":'
     for name, value in ((b'"subject_ref":', subject), (of_staff, agent)):
         if value is None and name not in data:
@@ -3926,6 +3938,11 @@ def _verified(
     good: Callable[[bytes, bytes, bytes], bool],
     progress: Callable[[int, int], None] | None,
 ) -> Report:
+    # What is there already is left out of the search for garbage, which hundreds of thousands of rows would have begun
+    # again and again: a tenth of the time.
+    frozen = gc.get_freeze_count() == 0
+    if frozen:
+        gc.freeze()
     try:
         verification = _Verification(source, keys, outside, good, progress)
         damage = ""
@@ -3943,6 +3960,8 @@ def _verified(
         raise Unreadable(f"it cannot be read ({error.strerror or error})") from None
     finally:
         source.close()
+        if frozen:
+            gc.unfreeze()
 
 
 def _opened(log: str | Path | Tables) -> _Source:

@@ -16,7 +16,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Final
 
-from ivr_consent import __version__, wording
+from ivr_consent import __version__, unchanged, wording
 from ivr_consent import manifest as mf
 from ivr_consent.audio import formats, speech
 from ivr_consent.audio.build import Progress, build_prompts
@@ -30,7 +30,7 @@ from ivr_consent.core.notice_file import parse_notice
 from ivr_consent.core.steps import Prompt
 from ivr_consent.manifest import Manifest, Spoken, SpokenPrompt
 from ivr_consent.pseudonyms import Pseudonyms
-from ivr_consent.signing import Signer, Verifier, create_keys, key_pair, read_plain
+from ivr_consent.signing import Signer, Verifier, create_keys, key_pair, public_path, read_plain
 from ivr_consent.site import LineState, Site, facts_of, plans_of, shipped
 from ivr_consent.toml_lines import TomlLines
 from ivr_consent.versions import MAX_NOTICE_BYTES, Versions, make_folders, now
@@ -331,9 +331,43 @@ class Workshop:
         for name in names:
             made = self._manifest(self.draft(name), audio)
             before = self.built(name, check)
-            unchanged = before is not None and before.said() == made.said()
-            built[name] = before if unchanged and before is not None else mf.write(made, drafts / name, by)
+            same = before is not None and before.said() == made.said()
+            built[name] = before if same and before is not None else mf.write(made, drafts / name, by)
+        if names == list(self.settings.lines):
+            self._remember(built, audio, check)
         return built
+
+    def _remember(self, built: Mapping[str, Manifest], audio: Mapping[str, PromptAudio], check: Verifier) -> None:
+        """Leave a record of all lines as they are built now: while nothing changes, there is nothing to build."""
+        drafts = [self.draft(name) for name in built]
+        recipes = {recipe.key(): recipe for draft in drafts for made in draft.recipes.values() for recipe in made}
+        sources = [source for draft in drafts for source in draft.sources.values()]
+        files = {str(source.path): source.sha256 for source in sources}
+        private = self.settings.path(self.settings.prompts.signing_key_file)
+        try:
+            for path in (private, public_path(private), *(self.store / DRAFTS / name for name in built)):
+                files[str(path)] = unchanged.file_digest(path)
+            # what was hashed is what we went by: another build may have come between
+            if not check.good(b"", key_pair(private)[0].sign(b"")) or any(
+                mf.digest_of(self.store / DRAFTS / name) != manifest.sha256 for name, manifest in built.items()
+            ):
+                return
+        except (OSError, SignatureError):
+            return
+        unchanged.remember(
+            unchanged.Built(
+                self.settings.source,
+                self.settings.sha256,
+                self.store,
+                len(built),
+                len(recipes),
+                files,
+                sorted({(str(recipe.take.folder), recipe.take.file) for recipe in recipes.values() if recipe.take}),
+                [recipe.voice for recipe in recipes.values() if recipe.voice],
+                sorted(f"{recipe.language}/{key}" for key, recipe in recipes.items()),
+            ),
+            lambda: all(find(recipe, self.store) == audio[key] for key, recipe in recipes.items()),
+        )
 
     def built(self, name: str, check: Verifier) -> Manifest | None:
         """The manifest of a line's last build; ``None`` when there is none that is whole."""

@@ -38,6 +38,10 @@ LIMIT = (
 )
 
 
+# To a pipe ffmpeg writes every packet by itself, of a few milliseconds, unless it is told to wait for more.
+TO_PIPE = ("-flush_packets", "0", "pipe:1")
+
+
 def pcm_input(rate: int) -> list[str]:
     """Options for 16-bit mono PCM of ``rate`` Hz on standard input."""
     return ["-f", "s16le", "-ar", str(rate), "-ac", "1", "-i", "pipe:0"]
@@ -79,4 +83,4 @@ def telephone_band(pcm: bytes, rate: int) -> bytes:
     Returns 16-bit PCM, limited to 200–3400 Hz and to -3.6 dBFS, neither levelled nor padded.
     """
     graph = f"aformat=sample_fmts=fltp,{WIDE},{NARROW},{LIMIT}"
-    return run([*pcm_input(rate), "-af", graph, "-f", "s16le", "-ar", str(RATE), "pipe:1"], pcm)
+    return run([*pcm_input(rate), "-af", graph, "-f", "s16le", "-ar", str(RATE), *TO_PIPE], pcm)

@@ -49,7 +49,7 @@ _GATE_LU = -10.0
 _FINISHED = "finished"  # of a sound that has been through the filters of its band
 _RATES = {**BAND_RATES, _FINISHED: RATE}
 _PIECE = 1 << 18
-_CHUNK_S = 4  # what is transformed at once: some megabytes, however long the sound
+_CHUNKS_S = (2, 4)  # what is transformed at once, the shorter where that holds it: megabytes, however long the sound
 _EDGES_PER_SECOND = 5  # a whole number of samples at every usual rate
 
 
@@ -68,7 +68,7 @@ def decoded(path: Path) -> tuple[Samples, int]:
     options = ["-f", form.muxer]
     if form.muxer in ("mulaw", "alaw", "s16le"):
         options += ["-ar", str(form.rate), "-ac", "1"]
-    options += ["-i", f"file:{path}", "-f", "s16le", "-ac", "1", "pipe:1"]
+    options += ["-i", f"file:{path}", "-f", "s16le", "-ac", "1", *ffmpeg.TO_PIPE]
     return samples_of(ffmpeg.run(options, b"")), form.rate
 
 
@@ -165,32 +165,36 @@ class Profile:
 
 def profiles(samples: Samples, rate: int, bands: Iterable[str]) -> dict[str, Profile]:
     """What a sound is going to be in each band, found in the frequency domain, some seconds at a time."""
-    length, edge = _CHUNK_S * rate, rate // _EDGES_PER_SECOND
-    # more at both ends, where the transform's wrapping round does its harm
-    piece = np.zeros(length + 2 * edge)
+    edge = rate // _EDGES_PER_SECOND
     found: dict[str, list[tuple[Curve, Curve]]] = {band: [] for band in bands}
-    for begin in range(0, len(samples), length):
-        inner = samples[max(begin - edge, 0) : begin + length + edge]
-        piece[:] = 0
+    begin = 0
+    while begin < len(samples):
+        left = (len(samples) - begin) / rate
+        seconds = next((chunk for chunk in _CHUNKS_S if left <= chunk), _CHUNKS_S[-1])
+        # more at both ends, where the transform's wrapping round does its harm
+        piece = np.zeros(seconds * rate + 2 * edge)
+        inner = samples[max(begin - edge, 0) : begin + seconds * rate + edge]
         offset = max(edge - begin, 0)
         piece[offset : offset + len(inner)] = inner
         spectrum = np.fft.rfft(piece)
-        share = min((len(samples) - begin) / length, 1.0)
         for band, curves in found.items():
-            curves.append(_curves(spectrum, rate, band, share))
+            curves.append(_curves(spectrum, rate, band, seconds, min(left / seconds, 1.0)))
+        begin += seconds * rate
     return {
         band: Profile(np.concatenate([c[0] for c in curves]), np.concatenate([c[1] for c in curves]))
         for band, curves in found.items()
     }
 
 
-def _curves(spectrum: npt.NDArray[np.complex128], rate: int, band: str, share: float) -> tuple[Curve, Curve]:
-    """Power and peaks by milliseconds of a chunk, of which ``share`` is wanted, given as its spectrum."""
+def _curves(
+    spectrum: npt.NDArray[np.complex128], rate: int, band: str, seconds: int, share: float
+) -> tuple[Curve, Curve]:
+    """Power and peaks by milliseconds of a chunk of so many seconds, given as its spectrum; ``share`` is wanted."""
     source = 2 * (len(spectrum) - 1)
     # at the lowest rate that holds the band: shorter transforms, and whole samples in a millisecond
     own = _RATES[band]
     edge = own // _EDGES_PER_SECOND
-    count = _CHUNK_S * own + 2 * edge
+    count = seconds * own + 2 * edge
     response, weight = _responses(len(spectrum), rate, band)
     part = (spectrum * response)[: count // 2 + 1]  # fewer where the source has less than the band holds
     scale = count / source / _FULL_SCALE
@@ -204,15 +208,17 @@ def _curves(spectrum: npt.NDArray[np.complex128], rate: int, band: str, share: f
 
 def _limited(peaks: Curve) -> Curve:
     """The limiter's gain by milliseconds: down within its attack before a peak, up in a line within its release."""
-    needed = np.minimum(1.0, ffmpeg.LIMIT_AT / np.maximum(peaks, 1e-9))
-    if needed.min(initial=1.0) >= 1.0:
-        return needed
-    gain = needed.copy()
+    lost = 1 - np.minimum(1.0, ffmpeg.LIMIT_AT / np.maximum(peaks, 1e-9)).astype(np.float32)
+    if lost.max(initial=0.0) <= 0.0:
+        return 1.0 - lost.astype(np.float64)
+    most, part = lost.copy(), np.empty_like(lost)
     for lag in range(1, ffmpeg.LIMIT_RELEASE_MS):
-        np.minimum(gain[lag:], 1 - (1 - needed[:-lag]) * (1 - lag / ffmpeg.LIMIT_RELEASE_MS), out=gain[lag:])
+        share = np.float32(1 - lag / ffmpeg.LIMIT_RELEASE_MS)
+        np.maximum(most[lag:], np.multiply(lost[:-lag], share, out=part[lag:]), out=most[lag:])
     for lag in range(1, ffmpeg.LIMIT_DELAY_MS):
-        np.minimum(gain[:-lag], 1 - (1 - needed[lag:]) * (1 - lag / ffmpeg.LIMIT_DELAY_MS), out=gain[:-lag])
-    return gain
+        share = np.float32(1 - lag / ffmpeg.LIMIT_DELAY_MS)
+        np.maximum(most[:-lag], np.multiply(lost[lag:], share, out=part[lag:]), out=most[:-lag])
+    return 1.0 - most.astype(np.float64)
 
 
 def _gated(powers: Curve) -> float:
@@ -226,7 +232,7 @@ def _gated(powers: Curve) -> float:
     return -0.691 + 10 * math.log10(float(np.mean(blocks)))
 
 
-@functools.lru_cache(maxsize=8)
+@functools.lru_cache(maxsize=16)
 def _responses(count: int, rate: int, band: str) -> tuple[npt.NDArray[np.complex128], Curve]:
     """What a band's filters do by frequency, and the K-weighting's gain, for so many bins from 0 Hz up."""
     hz = np.linspace(0, rate / 2, count)

@@ -93,7 +93,7 @@ def balanced(body: Body, difference: float) -> Body:
 
 def stretched(body: Body, pace: float, stop: threading.Event | None = None) -> Body:
     """The same speech at another pace: 1.03 is 3 % faster, of the same pitch."""
-    options = [*ffmpeg.pcm_input(body.rate), "-af", f"atempo={pace}", "-f", "s16le", "pipe:1"]
+    options = [*ffmpeg.pcm_input(body.rate), "-af", f"atempo={pace}", "-f", "s16le", *ffmpeg.TO_PIPE]
     pcm = ffmpeg.run(options, body.pcm, stop=stop)
     length = len(pcm) // 2
     ratio = length / body.samples
@@ -140,7 +140,7 @@ def _as_long(yes: Any, no: Any, texts: Sequence[str], work: Path, stop: threadin
         f"[b]atrim=start_sample={lengths[0]},asetpts=PTS-STARTPTS,atempo={paces[1]:.6f}[no]"
     )
     options = [*ffmpeg.pcm_input(yes.frame_rate), "-filter_complex", graph]
-    options += ["-map", "[yes]", "-f", "s16le", "pipe:1", "-map", "[no]", "-f", "s16le", "file:no"]
+    options += ["-map", "[yes]", "-f", "s16le", *ffmpeg.TO_PIPE, "-map", "[no]", "-f", "s16le", "file:no"]
     made = ffmpeg.run(options, bytes((yes + no).raw_data), stop=stop, folder=work)
     other = (work / "no").read_bytes()
     (work / "no").unlink()

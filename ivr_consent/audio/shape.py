@@ -40,6 +40,9 @@ _LEFT_DB = 30.0  # of speech the telephone band takes a few
 _CLOSE_LU = 0.3
 _FAR_LU = 1.0
 _RUNS = 4
+_STEPS = 8  # of looking for a gain without writing anything: two or three find it
+_STEP_DB = 6.0
+_LEAST_SLOPE = 0.1  # LU for a dB: where the limiter takes nearly all of it
 _SOFT_DBFS = -38.0  # peaks lower than that are lost in the noise of a telephone line
 _MAX_LIMITING = 10.0  # dB: what is pressed further than that is distorted
 
@@ -102,27 +105,37 @@ class _Job:
 
 def _levelled(job: _Job, expected: Mapping[str, Profile], gains: Mapping[str, float]) -> tuple[Samples, float]:
     """Write the files until each band measures the target; returns the sound at 8 kHz and its loudness."""
+    # not for the limiter to hide: the voice may be fine, but a click in it is not
+    most = {band: _LIMIT_DBFS + _MAX_LIMITING - profile.peak for band, profile in expected.items()}
+    for band, profile in expected.items():
+        if gains[band] > most[band] and profile.loudness(most[band]) < TARGET_LUFS - _FAR_LU:
+            raise _clicks(profile)
+    tried: Mapping[str, float] = {}
     for _ in range(_RUNS):
-        for band, profile in expected.items():
-            # not for the limiter to hide: the voice may be fine, but a click in it is not
-            if profile.peak + gains[band] > _LIMIT_DBFS + _MAX_LIMITING:
-                raise AudioError(
-                    f"single peaks are {profile.peak - profile.loudness():.0f} dB above its loudness, so it cannot be "
-                    "made loud enough. Remove clicks and knocks from the recording, or use another voice"
-                )
-        master = _encode(job, gains)
-        found = {band: _metered(job, band) for band in gains}
-        if all(abs(TARGET_LUFS - value) <= _CLOSE_LU for value in found.values()):
+        gains = {band: min(gain, most[band]) for band, gain in gains.items()}
+        if gains == tried:
             break
-        gains = {band: gain + TARGET_LUFS - found[band] for band, gain in gains.items()}
+        master, tried = _encode(job, gains), gains
+        found = {band: _metered(job, band) for band in gains}
+        off = [band for band, value in found.items() if abs(TARGET_LUFS - value) > _CLOSE_LU]
+        gains = {**gains, **{band: _better(expected[band], gains[band], found[band]) for band in off}}
     for band, value in found.items():
         (job.work / f"{band}.r128").unlink()
         if abs(TARGET_LUFS - value) > _FAR_LU:
+            if tried[band] == most[band]:
+                raise _clicks(expected[band])
             raise AudioError(
                 f"its loudness stays at {value:.1f} LUFS where {TARGET_LUFS:g} belong. Use another voice, or record it "
                 "more evenly"
             )
     return master, found["narrow"]
+
+
+def _clicks(profile: Profile) -> AudioError:
+    return AudioError(
+        f"single peaks are {profile.peak - profile.loudness():.0f} dB above its loudness, so it cannot be "
+        "made loud enough. Remove clicks and knocks from the recording, or use another voice"
+    )
 
 
 def _metered(job: _Job, band: str) -> float:
@@ -147,10 +160,29 @@ def _silences(profile: Profile, gain: float) -> tuple[int, int]:
 
 def _first_gain(profile: Profile) -> float:
     """The gain in dB with which a sound is going to have the target loudness."""
-    gain = 0.0
-    for _ in range(3):
-        gain += TARGET_LUFS - profile.loudness(gain)
-    return gain
+    return _gain_to(profile, TARGET_LUFS, TARGET_LUFS - profile.loudness(limited=False))
+
+
+def _better(profile: Profile, gain: float, found: float) -> float:
+    """The gain in dB to try after one with which a sound measured as ``found``, in LUFS.
+
+    More gain brings less loudness where the limiter works: how much less, the profile knows, whatever it is off by.
+    """
+    return _gain_to(profile, profile.loudness(gain) + TARGET_LUFS - found, gain)
+
+
+def _gain_to(profile: Profile, target: float, gain: float) -> float:
+    """The gain in dB with which a profile has a loudness, to within a third of what is close enough; from a guess."""
+    slope, before = 1.0, (gain, profile.loudness(gain))
+    for _ in range(_STEPS):
+        off = target - before[1]
+        if abs(off) <= _CLOSE_LU / 3:
+            break
+        gain = before[0] + min(max(off / slope, -_STEP_DB), _STEP_DB)
+        now = gain, profile.loudness(gain)
+        slope = min(max((now[1] - before[1]) / (now[0] - before[0]), _LEAST_SLOPE), 1.0)
+        before = now
+    return before[0]
 
 
 def _encode(job: _Job, gains: Mapping[str, float]) -> Samples:
@@ -173,7 +205,7 @@ def _encode(job: _Job, gains: Mapping[str, float]) -> Samples:
             # -bitexact: no tag with the encoder's name, hence the plain header, and the same bytes on every build
             options += ["-map", f"[{form}]", "-map_metadata", "-1", "-bitexact", "-c:a", made.encoder]
             options += ["-f", made.muxer, f"file:{made.file}"]
-    options += ["-map", "[master]", "-f", "s16le", "pipe:1"]
+    options += ["-map", "[master]", "-f", "s16le", *ffmpeg.TO_PIPE]
     command = [*ffmpeg.pcm_input(job.rate), "-filter_complex", ";".join(graph), *options]
     return samples_of(ffmpeg.run(command, job.pcm, stop=job.stop, folder=job.work))
 

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from ivr_consent.audio.ffmpeg import INSTALL_FFMPEG
+from ivr_consent.audio.ffmpeg import INSTALL_FFMPEG, TO_PIPE
 from ivr_consent.audio.speech import CommandError, NotStarted, Speech, run_bounded
 from ivr_consent.core.errors import AudioError
 
@@ -219,7 +219,7 @@ def _no_sound(take: Take, why: object) -> str:
 def _sound(take: Take, work: Path, rate: int, stop: threading.Event | None) -> Speech:
     argv = ["ffmpeg", "-nostdin", "-hide_banner", "-loglevel", "error", "-threads", "1", "-xerror", *_INPUT]
     # one second more than is allowed shows that there is more
-    argv += ["-map", "0:a:0", "-vn", "-sn", "-dn", "-t", str(MAX_TAKE_S + 1), "-ar", str(rate), "-f", "s16le", "pipe:1"]
+    argv += ["-map", "0:a:0", "-vn", "-sn", "-dn", "-t", str(MAX_TAKE_S + 1), "-ar", str(rate), "-f", "s16le", *TO_PIPE]
     bound = (MAX_TAKE_S + 2) * rate * 2
     try:
         pcm = run_bounded(argv, b"", timeout_s=_DECODE_S, max_output=bound, stop=stop, folder=work)

@@ -19,7 +19,7 @@ from typing import Final
 from ivr_consent.cli.check_host import secret_problem
 from ivr_consent.cli.findings import Area, Finding, State
 from ivr_consent.cli.links import DEADLINE_S, Link, is_loopback, listeners
-from ivr_consent.cli.terminal import DEFAULT_CONFIG
+from ivr_consent.cli.plain import DEFAULT_CONFIG
 from ivr_consent.config import Manager, Settings
 from ivr_consent.core.errors import ManagerError
 from ivr_consent.pbx.asterisk import dialplan

@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import typer
 
 from ivr_consent.cli import files
+from ivr_consent.cli.plain import DEFAULT_CONFIG, LOCAL_CONFIG
 from ivr_consent.cli.schema import Kind, schema_text
 from ivr_consent.cli.switch_words import WORDS
-from ivr_consent.cli.terminal import DEFAULT_CONFIG, LOCAL_CONFIG, Json, print_json, say
+from ivr_consent.cli.terminal import Json, print_json, say
 from ivr_consent.core.errors import ConfigurationError, ConsentError, Problem
 
 if TYPE_CHECKING:

@@ -1,7 +1,6 @@
 """What every verb shares: exit codes, safe text, JSON, tables, and how an error is told.
 
-Nothing that comes from a log, a switch or a file reaches the terminal unescaped: a caller's name or a line of the log
-may hold the bytes that move the cursor, change a title or fake another line (I6).
+Every text goes through :mod:`~ivr_consent.cli.plain`, which escapes what a terminal would act upon.
 """
 
 from __future__ import annotations
@@ -17,6 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
+from ivr_consent.cli import plain
 from ivr_consent.core.errors import (
     AudioError,
     ConfigurationError,
@@ -35,8 +35,8 @@ if TYPE_CHECKING:
 
     from ivr_consent.config import Settings
 
-DEFAULT_CONFIG: Final = Path("/etc/ivr-consent/ivr-consent.toml")
-LOCAL_CONFIG: Final = Path("ivr-consent.toml")
+safe, say = plain.safe, plain.say
+
 PIPE_WIDTH: Final = 200
 """Columns of a table that nobody looks at on a screen: wide enough that a script's grep finds a row on one line."""
 
@@ -86,13 +86,6 @@ class Globals:
         return config.load(self.config)
 
 
-def config_path(given: Path | None) -> Path:
-    """The configuration file to use: the one named, else the one in the current directory, else the system's."""
-    if given is not None:
-        return given
-    return LOCAL_CONFIG if LOCAL_CONFIG.is_file() else DEFAULT_CONFIG
-
-
 def of(context: typer.Context) -> Globals:
     """The options before the verb."""
     found = context.obj
@@ -101,27 +94,6 @@ def of(context: typer.Context) -> Globals:
 
 
 # --- text and JSON -----------------------------------------------------------------------------------------------
-
-
-def safe(value: object) -> str:
-    """Any value as one line of text without a character that a terminal would act upon."""
-    return "".join(
-        character if character.isprintable() else _escaped(character) for character in str(value).expandtabs(4)
-    )
-
-
-def _escaped(character: str) -> str:
-    number = ord(character)
-    return f"\\x{number:02x}" if number < 256 else f"\\u{number:04x}" if number < 65536 else f"\\U{number:08x}"
-
-
-def say(text: object = "", *, error: bool = False) -> None:
-    """Print one line, made safe."""
-    stream = sys.stderr if error else sys.stdout
-    line = safe(text)
-    encoding = getattr(stream, "encoding", None) or "utf-8"
-    # A terminal that cannot show a letter of a notice must not end the program.
-    stream.write(line.encode(encoding, "backslashreplace").decode(encoding) + "\n")
 
 
 def print_json(document: Mapping[str, Any]) -> None:

@@ -160,3 +160,13 @@ def test_wav_files_say_what_they_hold(tmp_path: Path) -> None:
         assert int.from_bytes(header[24:28], "little") == FORMATS[form].rate
         assert int.from_bytes(header[40:44], "little") == path.stat().st_size - 44
         assert len(ffmpeg("-i", path, "-f", "s16le", "-")) == path.stat().st_size - 44
+
+
+@pytest.mark.parametrize(("language", "digit"), [("no", "6"), ("da", "6"), ("sv", "0"), ("pl", "9")])
+def test_the_shortest_words_are_as_loud_as_the_rest(language: str, digit: str, tmp_path: Path) -> None:
+    """A digit of a reference code: a vowel of a tenth of a second between sounds that a telephone hardly carries."""
+    (audio,) = build_prompts([Recipe("digit", language, digit, espeak_voice(language), None)], tmp_path).values()
+    samples, rate = played(audio.path(tmp_path).with_suffix(".wav"))
+    begin, end = (round(seconds * rate) for seconds in silence_at_ends(samples, rate))
+    word = samples[begin : len(samples) - end]
+    assert abs(lufs(np.tile(word, 6), rate) - TARGET) <= 1.0

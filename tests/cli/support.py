@@ -13,7 +13,7 @@ from typing import Any
 
 from typer.testing import CliRunner, Result
 
-from ivr_consent.cli.main import app
+from ivr_consent.cli.app import app
 
 
 @dataclass(frozen=True)

@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
+from ivr_consent.cli.app import app
 from ivr_consent.cli.log import personal
-from ivr_consent.cli.main import app
 from ivr_consent.cli.terminal import Exit
 from ivr_consent.config import load
 from ivr_consent.core.decision import Outcome

@@ -12,7 +12,7 @@ import pytest
 import typer.main
 
 from ivr_consent import __version__
-from ivr_consent.cli.main import app
+from ivr_consent.cli.app import app
 from ivr_consent.cli.terminal import EPILOG, Exit, safe
 from tests.cli.support import Place, run, run_json
 
