@@ -79,7 +79,8 @@ async def recorders(here: Site, call: LiveCall) -> int:
     """How many recorders the switch has on the caller's channel."""
     for line in (await here.pbx.cli("core show channels concise")).splitlines():
         if line.split("!")[-1] == call.uniqueid:
-            return (await here.pbx.cli(f"mixmonitor list {line.split('!')[0]}")).count("0x")
+            listed = await here.pbx.cli(f"mixmonitor list {line.split('!')[0]}")
+            return sum(one.startswith("0x") for one in listed.splitlines())  # its handle; a path may have 0x in it
     raise AssertionError("the caller's channel is gone")
 
 

@@ -11,7 +11,7 @@ from ivr_consent.testing.freeswitch_transcripts import event, messages, read
 from tests.testing.freeswitch_replay import ROOT, Case, Replay, lines
 
 TRANSCRIPTS = Path(__file__).parent.parent / "data" / "freeswitch-transcripts"
-SPEEDS = (4.0, 1.5)
+SPEEDS = (4.0, 1.5, 0.6)
 """How much faster than it was recorded. A busy machine comes late to a moment that the recording names, and nearer to
 it at a slower pace; what the fake does otherwise than the real one it does at every pace."""
 

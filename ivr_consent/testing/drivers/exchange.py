@@ -21,9 +21,7 @@ from typing import Any, Final
 
 from ivr_consent.core.decision import Outcome
 from ivr_consent.core.errors import ConsentError
-from ivr_consent.core.steps import (
-    Destination,
-)
+from ivr_consent.core.steps import Destination
 from ivr_consent.pbx.serving import Server
 from ivr_consent.pbx.simulated.caller import Action, During, HangUp, InWindow, Press
 from ivr_consent.store.ledger import Ledger
@@ -57,7 +55,6 @@ CALLS: Final = 4
 Done = Callable[[Verdict], None]
 Timed = tuple[float, str]
 OpenLog = Callable[[Callable[[list[Callable[[], None]]], None]], Ledger]
-
 
 NOWHERE: Final = "nowhere"
 """The route of a call that the switch ended."""

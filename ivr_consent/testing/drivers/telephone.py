@@ -8,7 +8,7 @@ from urllib.parse import quote
 
 from ivr_consent.core.errors import ConsentError
 from ivr_consent.core.steps import Destination
-from ivr_consent.testing.drivers.exchange import CALL_DEADLINE_S, HOST, Line
+from ivr_consent.testing.drivers.exchange import CALL_DEADLINE_S, Line
 from ivr_consent.testing.phone import Call, Phone
 from ivr_consent.testing.scenario import Wire
 
@@ -86,6 +86,3 @@ async def dial(phone: Phone, line: str, caller: Wire) -> Call:
     number = quote(caller.number, safe="+*#") or "anonymous"
     shown = caller.display.replace("\\", "\\\\").replace('"', '\\"') or None
     return await phone.call(line, raw_from_user=number, display_name=shown)
-
-
-__all__ = ["CALLER_HZ", "HOST", "RECORDED_HZ", "UNRECORDED_HZ", "TelephoneLine", "dial", "refused"]
