@@ -45,7 +45,7 @@ def configure_logging(level: int = logging.INFO, *, cache: bool = True) -> None:
 
     ``cache``: loggers are made once, which is faster, and are then as they are for good.
     """
-    import structlog  # noqa: PLC0415 - as above
+    import structlog  # noqa: PLC0415 - only where something is logged
 
     structlog.configure(
         processors=[

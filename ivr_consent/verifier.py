@@ -4040,7 +4040,7 @@ def read_keys(given: str) -> list[PublicKey]:
     """Public keys: one as text, or those in a file, one a line. Raises :class:`NoteError` and :class:`OSError`."""
     if "+" in given and not os.path.exists(given):  # noqa: PTH110 - a path would not take every text
         return [PublicKey.parse(given.strip())]
-    with open(given, "rb") as file:  # noqa: PTH123 - likewise
+    with open(given, "rb") as file:  # noqa: PTH123 - a name as it was given
         text = file.read(1 << 20).decode("utf-8", "replace")
     keys = [PublicKey.parse(line.strip()) for line in text.splitlines() if line.strip()]
     if not keys:

@@ -314,7 +314,7 @@ def read_entry(folder: str) -> tuple[PromptAudio, os.stat_result]:
     finally:
         os.close(descriptor)
     audio = audio_from(json.loads(data) if len(data) <= MAX_ENTRY else None)
-    if audio.key != os.path.basename(folder):  # noqa: PTH119 - as above, pathlib is too slow here
+    if audio.key != os.path.basename(folder):  # noqa: PTH119 - pathlib is too slow here
         raise ValueError("it is another folder's entry")
     return audio, state
 

@@ -110,7 +110,7 @@ def _figure(pdf: Any, plot: Bars | Spread | Curve) -> None:
 
 def _table(pdf: Any, table: Table) -> None:
     from fpdf.enums import TableBordersLayout  # noqa: PLC0415 - an extra
-    from fpdf.fonts import FontFace  # noqa: PLC0415 - likewise
+    from fpdf.fonts import FontFace  # noqa: PLC0415 - an extra
 
     size = 8.5 if len(table.columns) <= 6 else 7.2
     if pdf.will_page_break(30):

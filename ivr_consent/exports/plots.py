@@ -97,7 +97,7 @@ def _matplotlib() -> Any:
 
 def _drawn(plot: Plot, form: str) -> bytes:
     matplotlib = _matplotlib()
-    from matplotlib.figure import Figure  # noqa: PLC0415 - likewise
+    from matplotlib.figure import Figure  # noqa: PLC0415 - an extra, and slow to load
 
     salt = hashlib.sha256(repr(plot).encode("utf-8", "replace")).hexdigest()[:12]
     with matplotlib.rc_context(

@@ -276,7 +276,7 @@ class Ledger:
         """What an earlier process may have left unfinished is brought to disk before anyone adds to it."""
         try:
             self._opened()
-        except Exception as error:  # noqa: BLE001 - as below: said, and tried again with the first batch
+        except Exception as error:  # noqa: BLE001 - said, and tried again with the first batch
             self._give_up(error)
 
     def _dispatch_safely(self, callbacks: list[Callable[[], None]]) -> None:

@@ -229,21 +229,21 @@ class Switch:
     def _exchange(self) -> Exchange:
         match self.on:
             case "fake-asterisk":
-                from ivr_consent.testing.drivers.fake_asterisk import FakeAsteriskExchange  # noqa: PLC0415 - as above
+                from ivr_consent.testing.drivers.fake_asterisk import FakeAsteriskExchange  # noqa: PLC0415 - one switch alone
 
                 return FakeAsteriskExchange()
             case "fake-freeswitch":
-                from ivr_consent.testing.drivers.fake_freeswitch import (  # noqa: PLC0415 - as above
+                from ivr_consent.testing.drivers.fake_freeswitch import (  # noqa: PLC0415 - one switch alone
                     FakeFreeSwitchExchange,
                 )
 
                 return FakeFreeSwitchExchange()
             case "asterisk":
-                from ivr_consent.testing.drivers.asterisk import AsteriskExchange  # noqa: PLC0415 - as above
+                from ivr_consent.testing.drivers.asterisk import AsteriskExchange  # noqa: PLC0415 - one switch alone
 
                 return AsteriskExchange(self.version)
             case _:
-                from ivr_consent.testing.drivers.freeswitch import FreeSwitchExchange  # noqa: PLC0415 - as above
+                from ivr_consent.testing.drivers.freeswitch import FreeSwitchExchange  # noqa: PLC0415 - one switch alone
 
                 return FreeSwitchExchange()
 

@@ -317,7 +317,7 @@ class FakeCall(asyncio.Protocol):
                 await self.ended.done.wait()
         return self.result
 
-    async def wait_command(self, prefix: str, nth: int = 1, timeout: float = 30.0) -> float:  # noqa: ASYNC109 - likewise
+    async def wait_command(self, prefix: str, nth: int = 1, timeout: float = 30.0) -> float:  # noqa: ASYNC109 - the tests' word
         """Wait for the nth command that begins so (``STREAM FILE "/a/b"``); the moment at which it came."""
         came = [command.at for command in self.commands if command.text.startswith(prefix)]
         if len(came) >= nth:

@@ -159,17 +159,17 @@ class FakeCall(Channel):
                 await self.moved.wait()
         return self.result
 
-    async def wait_done(self, timeout: float = 30.0) -> None:  # noqa: ASYNC109 - likewise
+    async def wait_done(self, timeout: float = 30.0) -> None:  # noqa: ASYNC109 - the tests' word
         """Wait until the call has ended and everything has been told."""
         async with asyncio.timeout(timeout):
             await self.done.wait()
 
-    async def wait_execute(self, prefix: str, nth: int = 1, timeout: float = 30.0) -> float:  # noqa: ASYNC109 - likewise
+    async def wait_execute(self, prefix: str, nth: int = 1, timeout: float = 30.0) -> float:  # noqa: ASYNC109 - the tests' word
         """Wait for the nth application that begins so (``playback /a/b``); the moment at which it began."""
         came = [(f"{each.application} {each.data}", each.at) for each in self.executed]
         return await self.switch.wait_for(self, came, prefix, nth, timeout, commands=False)
 
-    async def wait_command(self, prefix: str, nth: int = 1, timeout: float = 30.0) -> float:  # noqa: ASYNC109 - likewise
+    async def wait_command(self, prefix: str, nth: int = 1, timeout: float = 30.0) -> float:  # noqa: ASYNC109 - the tests' word
         """Wait for the nth command that begins so: ``api uuid_``, or ``playback /a/b`` for one in a sendmsg."""
         came = [(spoken(command), command.at) for command in self.commands]
         return await self.switch.wait_for(self, came, prefix, nth, timeout, commands=True)

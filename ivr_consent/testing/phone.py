@@ -455,7 +455,7 @@ class Call:
         async with asyncio.timeout(timeout):
             await self._ended.wait()
 
-    async def wait_tone(self, hz: float, timeout: float = 30.0) -> float:  # noqa: ASYNC109  (as above)
+    async def wait_tone(self, hz: float, timeout: float = 30.0) -> float:  # noqa: ASYNC109  (the tests' vocabulary)
         """Wait until the last 100 ms heard are mainly a sine of `hz`; the moment at which they are."""
         _, at = await self.wait_one_of((hz,), timeout)
         return at
@@ -463,7 +463,7 @@ class Call:
     async def wait_one_of(
         self,
         hertz: Sequence[float],
-        timeout: float = 30.0,  # noqa: ASYNC109  (as above)
+        timeout: float = 30.0,  # noqa: ASYNC109  (the tests' vocabulary)
     ) -> tuple[float, float]:
         """Wait until the last 100 ms heard are mainly one of these sines; which, and the moment at which they are."""
         deadline = time.monotonic() + timeout
