@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ivr_consent.cli.terminal import Exit, Json, of, print_json, say
+from ivr_consent.cli.terminal import Exit, Json, print_json, say, settings_if_any
 
 if TYPE_CHECKING:
     from ivr_consent.config import Settings
@@ -45,7 +45,7 @@ def audit(
     collects = gc.isenabled()
     gc.disable()  # hundreds of thousands of small objects, none of which ends before the report: a third of the time
     try:
-        report = _audited(paths, _settings(context))
+        report = _audited(paths, settings_if_any(context))
     except ConsentError as error:
         if type(error) is not ConsentError:
             raise
@@ -86,13 +86,6 @@ def exit_of(report: Report, *, strict: bool) -> Exit:
     if report.count(Level.ERROR) or (strict and report.count(Level.WARNING)):
         return Exit.PROBLEMS
     return Exit.UNKNOWN if report.count(Level.UNKNOWN) else Exit.GOOD
-
-
-def _settings(context: typer.Context) -> Settings | None:
-    """The configuration when one was named, or lies where it is looked for; the audit does without."""
-    path = of(context).config
-    given = context.find_root().params.get("config") is not None
-    return of(context).settings() if given or path.is_file() else None
 
 
 def _write_sarif(report: Report, path: Path) -> None:

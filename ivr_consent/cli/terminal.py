@@ -93,6 +93,13 @@ def of(context: typer.Context) -> Globals:
     return found
 
 
+def settings_if_any(context: typer.Context) -> Settings | None:
+    """The configuration when one was named, or lies where it is looked for: for what does without as well."""
+    path = of(context).config
+    given = context.find_root().params.get("config") is not None
+    return of(context).settings() if given or path.is_file() else None
+
+
 # --- text and JSON -----------------------------------------------------------------------------------------------
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, TextIO
 
 import typer
 
-from ivr_consent.cli.terminal import Exit, Json, of, print_json, safe, say
+from ivr_consent.cli.terminal import Exit, Json, of, print_json, safe, say, settings_if_any
 from ivr_consent.core.errors import ConfigurationError, ConsentError, Problem
 
 if TYPE_CHECKING:
@@ -101,13 +101,59 @@ def scenarios(
         str | None,
         typer.Option("--line", metavar="LINE", help="With --record: a line of the configuration; else a usual one."),
     ] = None,
+    dialplan: Annotated[
+        Path | None,
+        typer.Option(
+            "--dialplan",
+            metavar="DIR",
+            exists=True,
+            file_okay=False,
+            help="Instead of scenarios: call through the dialplan of a site's directory, such as /etc/asterisk, in a "
+            "copy without trunks, on every way in. Does each that leads into a queue pass the gate?",
+        ),
+    ] = None,
+    into: Annotated[
+        list[str] | None,
+        typer.Option("--into", metavar="CONTEXT", help="With --dialplan: calls come in there; else as the files say."),
+    ] = None,
+    telephone: Annotated[
+        list[str] | None,
+        typer.Option("--telephone", metavar="NAME", help="With --dialplan: one more endpoint that answers."),
+    ] = None,
+    ungated: Annotated[
+        list[str] | None,
+        typer.Option("--ungated", metavar="QUEUE", help="With --dialplan: a queue that is never recorded."),
+    ] = None,
+    at: Annotated[
+        str, typer.Option("--at", metavar="TIME", help='With --dialplan: the time for GotoIfTime, "2026-11-23 10:00".')
+    ] = "",
     json: Json = False,
 ) -> None:
-    """Play scenarios: calls as data, with what must come of them.
+    """Play scenarios: calls as data, with what must come of them; or call through a site's own dialplan.
 
     A failure shows what is wrong and the whole call, moment by moment. The exit code is 0 only if every scenario that
     can be played there went as it says, and there was one.
     """
+    if dialplan is not None:
+        if files or on not in (On.SIMULATED, On.ASTERISK) or json_lines or pictures or record or line:
+            raise typer.BadParameter(
+                "--dialplan calls through a site's files on a real Asterisk; it takes no scenarios"
+            )
+        from ivr_consent.cli import test_dialplan
+
+        options = test_dialplan.Options(
+            asterisk_version.value,
+            tuple(into or ()),
+            tuple(telephone or ()),
+            tuple(ungated or ()),
+            at,
+            jobs or test_dialplan.JOBS,
+            junit,
+            json,
+        )
+        raise typer.Exit(test_dialplan.test(dialplan, settings_if_any(context), options))
+    if into or telephone or ungated or at:
+        raise typer.BadParameter("--into, --telephone, --ungated and --at go with --dialplan")
     if record is not None:
         if files or on is not On.SIMULATED or junit or json_lines or pictures:
             raise typer.BadParameter("--record plays one new call, on the simulated switch; it goes with --line alone")

@@ -26,7 +26,7 @@ import sys
 import tempfile
 import time
 import weakref
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -403,9 +403,9 @@ class _Tree:
         return [str(self.loader), "--library-path", self.libraries, program, "-C", config, *arguments]
 
 
-def _static_config(tree: _Tree, directory: Path) -> dict[str, str]:
-    """Files that depend neither on the ports nor on what the user of the rig adds."""
-    present = [name for name in _MODULES if (tree.modules / f"{name}.so").exists()]
+def _static_config(tree: _Tree, directory: Path, modules: Sequence[str]) -> dict[str, str]:
+    """Files that do not depend on the ports."""
+    present = [name for name in modules if (tree.modules / f"{name}.so").exists()]
     empty = "[general]\n"
     return {
         "asterisk.conf": f"""\
@@ -454,7 +454,7 @@ nosystemname = yes
     }
 
 
-def _pjsip(port: int, dtmf_mode: DtmfMode) -> str:
+def _pjsip(port: int, dtmf_mode: DtmfMode, context: str) -> str:
     # Every phone is on loopback, so one endpoint stands for all of them: the extension dialled is the user
     # part of the request URI. T1 is short because loopback loses nothing.
     return f"""\
@@ -471,7 +471,7 @@ bind=127.0.0.1:{port}
 [phone]
 type=endpoint
 transport=udp
-context=from-sip
+context={context}
 disallow=all
 allow=ulaw,alaw,g722
 dtmf_mode={dtmf_mode}
@@ -557,12 +557,19 @@ class Instance:
     async context manager, or call `stop`; an instance that is forgotten dies with the interpreter.
 
     `dtmf_mode` is PJSIP's: ``rfc4733`` hears telephone events and SIP INFO, ``auto`` hears tones in the
-    audio as well when the phone offers no telephone events.
+    audio as well when the phone offers no telephone events. `context` is where the phones' calls come in.
+    `files` take the place of configuration files of the rig's own, by their names; in ``pjsip.conf`` they
+    are added to those, and ``{sip_port}`` stands for the port. `modules` are loaded besides, those of
+    `without` are not.
     """
 
     version: Version
     dialplan: str = DEFAULT_DIALPLAN
     dtmf_mode: DtmfMode = "rfc4733"
+    context: str = "from-sip"
+    files: Mapping[str, str] = field(default_factory=dict, repr=False)
+    modules: tuple[str, ...] = ()
+    without: tuple[str, ...] = ()
     directory: Path = field(init=False)
     sounds: Path = field(init=False)
     pid: int | None = field(init=False, default=None)
@@ -719,7 +726,9 @@ class Instance:
         )
 
     def _write(self, name: str, text: str) -> None:
-        (self.directory / "etc" / name).write_text(text, encoding="utf-8")
+        path = self.directory / "etc" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
 
     def _write_managers(self) -> None:
         head = _MANAGER_HEAD.format(port=self.ami_port)
@@ -727,7 +736,8 @@ class Instance:
 
     def _prepare(self, tree: _Tree) -> None:
         """Write the configuration; link Debian's data file by file, so that own prompts lie among it."""
-        for name, text in _static_config(tree, self.directory).items():
+        own = {name: text for name, text in self.files.items() if name != "pjsip.conf"}
+        for name, text in (_static_config(tree, self.directory, self._modules()) | own).items():
             self._write(name, text)
         share = tree.root / "usr/share/asterisk"
         pairs = [(self.directory / "data", entry) for entry in share.iterdir() if entry.name != "sounds"]
@@ -736,12 +746,16 @@ class Instance:
             with contextlib.suppress(FileExistsError):
                 (folder / entry.name).symlink_to(entry)
 
+    def _modules(self) -> list[str]:
+        return [name for name in dict.fromkeys((*_MODULES, *self.modules)) if name not in self.without]
+
     def _choose_ports(self) -> None:
         self._held.release_ports()
         self._held.ports, first = _reserve_block()
         self.ami_port, self.sip_port = first, first + 2
         self._write_managers()
-        self._write("pjsip.conf", _pjsip(self.sip_port, self.dtmf_mode))
+        more = self.files.get("pjsip.conf", "").replace("{sip_port}", str(self.sip_port))
+        self._write("pjsip.conf", _pjsip(self.sip_port, self.dtmf_mode, self.context) + more)
         rtp = f"[general]\nrtpstart={first + 10}\nrtpend={first + _BLOCK_SIZE - 2}\n"
         self._write("rtp.conf", rtp + "icesupport=no\nstrictrtp=no\n")
 

@@ -163,3 +163,26 @@ def test_where_there_is_no_such_switch(folder: Path, tmp_path: Path, on: str, co
     assert why in result.stderr
     assert f"try --on fake-{on}" in result.stderr
     assert list(aside.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["--into", "from-trunk"], "go with --dialplan"),
+        (["--dialplan", ".", "--on", "freeswitch"], "takes no scenarios"),
+        (["--dialplan", ".", "a.toml"], "takes no scenarios"),
+        (["--dialplan", "nowhere"], "does not exist"),
+        (["--dialplan", ".", "--at", "noon"], "2026-11-23"),
+    ],
+)
+def test_options_of_a_dialplan(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: list[str], told: str) -> None:
+    monkeypatch.chdir(tmp_path)
+    done = run("test", *words)
+    assert done.exit_code == 2
+    assert told in done.stderr
+
+
+def test_a_directory_without_a_dialplan_is_told(tmp_path: Path) -> None:
+    done = run("test", "--dialplan", str(tmp_path))
+    assert done.exit_code == 1
+    assert "there is no dialplan in" in done.stderr

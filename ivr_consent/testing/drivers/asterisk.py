@@ -116,7 +116,7 @@ class AsteriskExchange(Exchange):
                 self._watching.on(pattern, self._happened)
             server = Server(site.lines, ledger, presses=ManagerPresses(keys), observe=watch.observe)
             await stack.enter_async_context(serving(server))
-            await pbx.reload_dialplan(DIALPLAN + render_include(_settings(site, server.port)))
+            await pbx.reload_dialplan(DIALPLAN + render_include(include_settings(site, server.port)))
             self._phone = await stack.enter_async_context(Phone((HOST, pbx.sip_port), tone=CALLER_HZ))
             yield server
 
@@ -155,21 +155,31 @@ class AsteriskExchange(Exchange):
         assert self._phone is not None
         assert self._watching is not None
         phone = await dial(self._phone, line, scenario.caller)
-        variable = f"SCENARIO_{phone.call_id}"
-        uniqueid = ""
-        async with asyncio.timeout(BEGIN_S):
-            while not uniqueid:
-                refused(phone)
-                reply = await self._watching.action("Getvar", {"Variable": variable}, timeout=LINK_S)
-                uniqueid = reply.headers.get("Value", "")
-                await asyncio.sleep(POLL_S)  # a channel's own events may hold whatever its caller sent
+        uniqueid = await answering_channel(self._watching, phone)
         call = self._lines[uniqueid] = _Line(phone, uniqueid, self._early.pop(uniqueid, []), self._watching)
         return call
 
 
-def _settings(site: ShortSite, port: int) -> Settings:
-    """As far as our include has to do with it."""
-    settings = Settings(lines={"scenario": ConfiguredLine()}, source=site.lines.recordings / "scenario.toml")
-    server = settings.server.model_copy(update={"port": port})
+async def answering_channel(link: ManagerLink, phone: Call) -> str:
+    """The id of a telephone's channel, once the dialplan has set ``SCENARIO_`` and the Call-ID to it.
+
+    Raises :class:`ConsentError` when the switch did not take the call, :class:`TimeoutError` when it was too slow.
+    """
+    async with asyncio.timeout(BEGIN_S):
+        while True:
+            over = not phone.alive
+            reply = await link.action("Getvar", {"Variable": f"SCENARIO_{phone.call_id}"}, timeout=LINK_S)
+            if uniqueid := reply.headers.get("Value", ""):
+                return uniqueid
+            if over:
+                refused(phone)
+            await asyncio.sleep(POLL_S)  # a channel's own events may hold whatever its caller sent
+
+
+def include_settings(site: ShortSite, port: int, settings: Settings | None = None) -> Settings:
+    """As far as our include has to do with it: a configuration's own, or those of scenarios, at this server."""
+    if settings is None:
+        settings = Settings(lines={"scenario": ConfiguredLine()}, source=site.lines.recordings / "scenario.toml")
+    server = settings.server.model_copy(update={"listen": HOST, "port": port})
     recordings = settings.recordings.model_copy(update={"directory": site.lines.recordings})
     return settings.model_copy(update={"server": server, "recordings": recordings})

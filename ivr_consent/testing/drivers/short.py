@@ -76,7 +76,15 @@ class ShortSite:
             key = scenario.line.model_dump_json()
             if key not in self._lines:
                 self._lines[key] = self._make(f"scenario{len(self._lines)}", scenario.line)
-        self.lines.plans = {line.name: line.short for line in self._lines.values()}
+        self.lines.plans = self.plans()
+
+    def add_line(self, name: str, line: Line) -> None:
+        """Make a line by its own name. Raises :class:`ConfigurationError` when its notice cannot be spoken."""
+        self._lines[name] = self._make(name, line)
+
+    def plans(self) -> dict[str, Plan]:
+        """The short plans of all lines by their names."""
+        return {line.name: line.short for line in self._lines.values()}
 
     def line(self, scenario: Scenario) -> ShortLine:
         """The line of a scenario that was added."""

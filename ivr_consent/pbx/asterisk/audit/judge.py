@@ -34,7 +34,7 @@ def audit(paths: list[Path], settings: Settings | None = None) -> Report:
     """Audit a directory, or some files. Raises :class:`ConsentError` when there is no dialplan among them."""
     library = opened(paths, INSTALLED)
     site = survey(library)
-    dialplan, findings = _load(library, site)
+    dialplan, findings = load(library, site)
     walk = Walk(dialplan, site.facts)
     judge = _Judge(library, site, dialplan, walk, settings)
     findings += site.findings
@@ -48,8 +48,8 @@ def audit(paths: list[Path], settings: Settings | None = None) -> Report:
     return report("Asterisk", library, len(dialplan.contexts), ("priorities", priorities), findings)
 
 
-def _load(library: Library, site: Site) -> tuple[Dialplan, list[Finding]]:
-    """Every dialplan file of the site."""
+def load(library: Library, site: Site) -> tuple[Dialplan, list[Finding]]:
+    """Every dialplan file of the site. Raises :class:`ConsentError` when there is none."""
     if library.whole:
         paths = [library.root / name for name in ("extensions.conf", "extensions.ael", "extensions.lua")]
         paths = [path for path in paths if path.is_symlink() or path.exists()]
