@@ -24,6 +24,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from types import TracebackType
 from typing import Literal
+from urllib.parse import quote
 
 from ivr_consent.testing.wav import dominant_tones, level, tone_power
 
@@ -559,6 +560,24 @@ class Call:
         self._phone.send(self._message("ACK", number, _new_branch()))
         if answer.status >= 300:
             raise CallRefused(answer.status, answer.reason)
+
+    async def transfer(self, to: str | Call) -> None:
+        """Send the other side elsewhere, as a telephone's transfer button does (RFC 3515): to an extension, or to who
+        is at the end of another call of this phone (RFC 3891, attended). Raises `CallRefused` when it is not taken.
+        """
+        host, port = self._phone.server
+        number, replaces = (to, "") if isinstance(to, str) else (to.number, f"?Replaces={quote(to.dialog, safe='')}")
+        headers = (("Refer-To", f"<sip:{number}@{host}:{port}{replaces}>"), ("Referred-By", self._from))
+        branch = _new_branch()
+        message = self._message("REFER", next(self._cseq), branch, headers=headers)
+        answer = await self._phone.transaction(message, branch + "REFER")
+        if answer.status >= 300:
+            raise CallRefused(answer.status, answer.reason)
+
+    @property
+    def dialog(self) -> str:
+        """The call as the server knows it, for a Replaces header: its Call-ID with the tags of both ends."""
+        return f"{self.call_id};to-tag={_tag(self._to)};from-tag={_tag(self._from)}"
 
     async def _cancel(self) -> None:
         with contextlib.suppress(TimeoutError):

@@ -94,7 +94,7 @@ app_exec app_senddtmf app_system app_userevent app_verbose app_while app_cdr app
 app_controlplayback app_originate app_softhangup app_channelredirect app_transfer app_bridgewait
 app_bridgeaddchan app_page app_dictate app_macro app_forkcdr app_playtones app_waitforsilence
 app_sayunixtime app_celgenuserevent app_dumpchan app_if app_blind_transfer app_attended_transfer
-app_voicemail app_chanisavail app_followme app_db
+app_voicemail app_chanisavail app_followme app_db app_directed_pickup
 cdr_csv cdr_manager cel_manager res_clialiases res_security_log
 """.split()  # noqa: SIM905  (a hundred quoted names read worse)
 # Files that Asterisk would complain about when missing.
