@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import itertools
+import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from unittest import mock
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from ivr_consent.pbx.freeswitch import wire
@@ -341,3 +343,60 @@ def test_what_is_sent_is_what_a_reader_parts_again() -> None:
     data = b"".join(wire.execute("set", f"x={value}") for value in values)
     assert data.count(b"\n\n") == len(values)
     assert all(b"\n\n" not in one.strip(b"\n") for one in itertools.islice(data.split(b"\n\n"), len(values)))
+
+
+# --- the quick ways are the same as the careful ones -----------------------------------------------------------------
+
+NAMES = st.sampled_from(["Unique-ID", "Caller-Username", "variable_a", "X", "variable_b", "Content-Type", " X", ""])
+VALUES = st.one_of(
+    st.text("ab%0dDAa \t:é", max_size=12),
+    st.sampled_from(["%0A", "%0d", "%00", "\r", "\0", "a" * 40_000, "a" * 70_000, "%c3%a9", "%", "%zz", "%80"]),
+)
+LINES = st.lists(st.tuples(NAMES, st.sampled_from([": ", ":", ":  ", "", " :"]), VALUES), min_size=1, max_size=6)
+
+
+@given(LINES)
+@example([("X", ": ", "a"), ("X", ": ", "a")])
+@example([("Caller-Username", ": ", "%0Aapi: status")])
+@example([("variable_a", ": ", "v=0%0D%0A")])
+def test_a_block_that_is_read_at_once_is_read_as_line_by_line(lines: list[tuple[str, str, str]]) -> None:
+    block = "\n".join("".join(line) for line in lines).encode()
+    quick = wire._usual_headers(block)
+    if quick is None:
+        return
+    with mock.patch.object(wire, "_usual_headers", return_value=None):
+        careful, length = wire._headers(block, wire.MAX_BODY)
+    assert dict(quick) == dict(careful)
+    assert length == 0
+
+
+def test_the_reply_to_connect_is_read_at_once() -> None:
+    blocks = [one for one in transcripts.read(FLOW).entries if isinstance(one, transcripts.Block) and one.by_switch]
+    first = next(block.data for block in blocks if b"CHANNEL_DATA" in block.data)
+    assert len(wire._usual_headers(first.strip(b"\n")) or {}) > 150
+
+
+@given(
+    st.one_of(
+        st.binary(max_size=40),
+        st.dictionaries(
+            st.text(max_size=3), st.one_of(st.text(max_size=5), st.integers(), st.lists(st.text(max_size=2)))
+        ).map(lambda fields: json.dumps(fields).encode()),
+    )
+)
+@example(b'{"a": "\\ud800"}')
+@example(b'{"a": "\xff"}')
+@example(b'{"a": NaN}')
+@example(b'{"a": 1e999}')
+@example(b"[" * 3000)
+@example(b'{"a": "1", "a": "2"}')
+def test_events_are_read_as_pythons_own_reader_reads_them(body: bytes) -> None:
+    def told() -> object:
+        try:
+            return dict(wire._json_fields(body))
+        except RemoteProtocolError as error:
+            return error.args
+
+    quick = told()
+    with mock.patch.object(wire.orjson, "loads", side_effect=ValueError):
+        assert told() == quick
