@@ -12,12 +12,14 @@ import signal
 import ssl
 import subprocess
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final
 
 from ivr_consent.cli.check_host import secret_problem
 from ivr_consent.cli.findings import Area, Finding, State
+from ivr_consent.cli.init import MANAGER_FILE
 from ivr_consent.cli.links import DEADLINE_S, Link, is_loopback, listeners
 from ivr_consent.cli.plain import DEFAULT_CONFIG
 from ivr_consent.config import Manager, Settings
@@ -31,7 +33,14 @@ MAX_OUTPUT: Final = 1 << 20
 """Bytes read of a program's answer; a large dialplan's context has some kilobytes."""
 
 MAX_MESSAGES: Final = 100
-"""Messages before the reply to an action; with events switched off there are none."""
+"""Messages before the reply to an action; with events switched off, or filtered, there are none or few."""
+
+FILTER_PROBE: Final = "IVR_CONSENT_CHECK"
+"""Begins the name of a variable of Asterisk's own that tells whether events are filtered: nobody looks at it."""
+
+PROBED: Final = 6
+PROBE_S: Final = 0.05
+"""How often it is looked for among the events, and how long before each time."""
 
 MODULES: Final = (
     "res_agi",
@@ -182,11 +191,17 @@ class LoginRefused(Exception):
     """The manager interface knows neither this user nor this secret, or not from here."""
 
 
+class TooMuch(ManagerError):  # says what happened, not that it is an error
+    """So many events came that a reply was not found among them."""
+
+
 class Conversation(Link):
     """One connection to the manager interface, an action at a time."""
 
     def __init__(self, manager: Manager) -> None:
         super().__init__(manager.host, manager.port, ssl.create_default_context() if manager.tls else None)
+        self.heard: list[Headers] = []
+        """Events that came between the replies."""
 
     def log_in(self, username: str, secret: str) -> None:
         """The greeting and the login. Raises :class:`LoginRefused`, :class:`ManagerError`, :class:`OSError`."""
@@ -208,7 +223,8 @@ class Conversation(Link):
             reply = Headers(lines)
             if reply.get("ActionID") == action_id and "Response" in reply:
                 return reply
-        raise ManagerError("no reply among many messages")
+            self.heard.append(reply)
+        raise TooMuch("no reply among many messages")
 
 
 def _manager(settings: Settings, ask: Ask) -> list[Finding]:
@@ -241,6 +257,8 @@ def _manager(settings: Settings, ask: Ask) -> list[Finding]:
             rows.append(_finding("manager login", State.OK, f"{manager.username} on {where}"))
             allowed = _allowed(conversation)
             rows.append(_write_rights(allowed, needed(settings)))
+            if needed(settings).filters and "Setvar" in allowed:
+                rows.append(_filters(conversation, settings))
     except LoginRefused:
         rows.append(_finding("manager login", State.PROBLEM, f"{where} refuses {manager.username!r}", include))
     except TimeoutError:
@@ -276,6 +294,30 @@ def _write_rights(allowed: dict[str, str], rights: Rights) -> Finding:
         found = f"may send {len(unneeded)} actions that it does not need ({', '.join(unneeded[:5])}, …)"
         return _finding("manager write rights", State.WARNING, found, remedy)
     return _finding("manager write rights", State.OK, write or "none, as it should be")
+
+
+def _filters(conversation: Conversation, settings: Settings) -> Finding:
+    """Whether the user is told only what the guard looks at: a variable is set that is none of that."""
+    name = "manager event filters"
+    probe = f"{FILTER_PROBE}_{os.urandom(4).hex()}"
+    try:
+        conversation.action("Events", {"EventMask": "dialplan"})
+        conversation.action("Setvar", {"Variable": probe, "Value": ""})
+        for _ in range(PROBED):
+            time.sleep(PROBE_S)  # the event comes some milliseconds after the reply
+            conversation.action("Ping", {})
+            if any(event.get("Variable") == probe for event in conversation.heard):
+                break
+        else:
+            return _finding(name, State.OK, "it is told what the guard looks at, and no more")
+    except TooMuch:
+        pass  # so many events between an action and its reply: nothing is filtered
+    found = "it is told every step of every call: on a busy switch the guard hears of a recorder too late"
+    remedy = (
+        f"take the eventfilter lines over from the {MANAGER_FILE} that `ivr-consent init` writes into an empty "
+        "directory, then: asterisk -rx 'manager reload'"
+    )
+    return _finding(name, State.WARNING, found, remedy)
 
 
 def _read_rights(manager: Manager, rights: Rights, ask: Ask) -> list[Finding]:

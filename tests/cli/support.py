@@ -94,6 +94,9 @@ class _Manager(socketserver.StreamRequestHandler):
             if action["Action"] == "Login" and action["Secret"] != server.secret:
                 head, rest = "Response: Error", "Message: Authentication failed"
             self.wfile.write(f"{head}\r\nActionID: {action['ActionID']}\r\n{rest}\r\n\r\n".encode())
+            if action["Action"] == "Setvar":
+                told = f"Event: VarSet\r\nChannel: none\r\nVariable: {action['Variable']}\r\nValue: \r\n\r\n"
+                self.wfile.write(told.encode() * server.told)
             action = {}
 
 
@@ -101,9 +104,9 @@ class _ManagerServer(socketserver.ThreadingTCPServer):
     daemon_threads = True
     allow_reuse_address = True
 
-    def __init__(self, secret: str, answers: Mapping[str, str], greeting: bytes) -> None:
+    def __init__(self, secret: str, answers: Mapping[str, str], greeting: bytes, told: int) -> None:
         super().__init__(("127.0.0.1", 0), _Manager)
-        self.secret, self.answers, self.greeting = secret, answers, greeting
+        self.secret, self.answers, self.greeting, self.told = secret, answers, greeting, told
         self.actions: list[str] = []
 
 
@@ -127,11 +130,12 @@ MORE = LEAST + "\r\nOriginate: Originate a call.  (Priv: originate,all)"
 
 @contextmanager
 def fake_manager(
-    secret: str, listed: str = LEAST, greeting: bytes = b"Asterisk Call Manager/11.0.0\r\n"
+    secret: str, listed: str = LEAST, greeting: bytes = b"Asterisk Call Manager/11.0.0\r\n", told: int = 0
 ) -> Iterator[_ManagerServer]:
-    """A manager interface with one user; answers as Asterisk 22 does."""
-    answers = {"Login": "Response: Success\r\nMessage: Authentication accepted", "ListCommands": listed}
-    with _ManagerServer(secret, answers, greeting) as server:
+    """A manager interface with one user; answers as Asterisk 22 does. ``told``: events for each variable set."""
+    done = dict.fromkeys(("Events", "Setvar", "Ping"), "Response: Success\r\nMessage: Done")
+    answers = {"Login": "Response: Success\r\nMessage: Authentication accepted", "ListCommands": listed, **done}
+    with _ManagerServer(secret, answers, greeting, told) as server:
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
         thread.start()
         try:

@@ -182,7 +182,8 @@ def test_the_manager_login_is_tried(site: Place) -> None:
     with with_manager(site) as server:
         rows = found(site)[1]
         assert rows["manager login"]["state"] == rows["manager write rights"]["state"] == "ok"
-        assert server.actions == ["Login", "ListCommands"]
+        assert server.actions[:4] == ["Login", "ListCommands", "Events", "Setvar"]
+        assert set(server.actions[4:]) == {"Ping"}
         (site.etc / "manager.secret").write_text("another-secret\n")
         rows = found(site)[1]
         assert "refuses" in rows["manager login"]["found"]
@@ -207,6 +208,22 @@ def test_a_manager_user_that_may_stop_nothing(site: Place) -> None:
         assert found(site)[1]["manager write rights"]["state"] == "ok"
     with with_manager(site):
         assert found(site)[1]["manager write rights"]["state"] == "warning"
+
+
+@pytest.mark.parametrize(("told", "state"), [(0, "ok"), (1, "warning"), (500, "warning")])
+def test_a_manager_user_that_is_told_everything(site: Place, told: int, state: str) -> None:
+    """Without eventfilter lines; on a busy switch not even the reply is found among the events."""
+    with with_manager(site, told=told):
+        rows = found(site)[1]
+    assert rows["manager event filters"]["state"] == state
+    assert ("eventfilter" in rows["manager event filters"]["remedy"]) == (state == "warning")
+    assert rows["manager login"]["state"] == "ok"
+
+
+def test_without_a_guard_nobody_asks_for_filters(site: Place) -> None:
+    with with_manager(site, told=1):
+        site.edit('mode = "enforce"', 'mode = "off"')
+        assert "manager event filters" not in found(site)[1]
 
 
 def test_something_else_on_the_managers_port(site: Place) -> None:

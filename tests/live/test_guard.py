@@ -5,6 +5,9 @@ from __future__ import annotations
 import array
 import asyncio
 import contextlib
+import json
+import subprocess
+import sys
 import wave
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
@@ -15,6 +18,7 @@ import pytest
 import pytest_asyncio
 
 from ivr_consent.pbx.asterisk.manager import ManagerLink
+from ivr_consent.pbx.asterisk.rights import GUARD as GUARD_RIGHTS
 from ivr_consent.store.reader import LedgerReader, LoggedEvent
 from ivr_consent.store.search import Wanted
 from tests.live.support import DEADLINE_S, LiveCall, Site, site
@@ -387,6 +391,19 @@ async def test_the_manager_tells_what_the_guard_looks_at_and_no_more(watched: Si
     finally:
         await link.close()
     assert not {"Set", "NoOp", "Goto", "Answer", "Newstate", "DialState", "AGIExecStart"} & set(heard)
+
+
+async def test_the_check_sees_whether_events_are_filtered(watched: Site) -> None:
+    watched.pbx.add_manager("unfiltered", "least-rights", ",".join(GUARD_RIGHTS.read), ",".join(GUARD_RIGHTS.write))
+    await watched.pbx.cli("manager reload")
+    text = watched.server.path.read_text()
+    for user, state in (("ivr-consent", "ok"), ("unfiltered", "warning")):
+        path = watched.home / f"{user}.toml"
+        path.write_text(text.replace('username = "ivr-consent"', f'username = "{user}"'))
+        words = [sys.executable, "-m", "ivr_consent.cli.main", "--config", str(path), "check", "--json"]
+        done = await asyncio.to_thread(subprocess.run, words, capture_output=True, timeout=60, check=False)
+        rows = {row["name"]: row for row in json.loads(done.stdout)["findings"]}
+        assert rows["manager event filters"]["state"] == state, rows["manager event filters"]
 
 
 async def pauses(call: LiveCall, *reasons: str) -> None:
