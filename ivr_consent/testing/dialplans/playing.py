@@ -32,7 +32,7 @@ from ivr_consent.pbx.audit.library import Library
 from ivr_consent.side_asterisk import ManagerPresses
 from ivr_consent.store.ledger import Ledger
 from ivr_consent.testing.dialplans import copied
-from ivr_consent.testing.dialplans.call import RECORDER_EVENTS, RIG, SERVING, Caller, Says, Seen, now
+from ivr_consent.testing.dialplans.call import RECORDER_EVENTS, RIG, SERVING, Caller, Executed, Says, Seen, now
 from ivr_consent.testing.dialplans.ways import Untried, WayIn, numbers, ways_in
 from ivr_consent.testing.drivers.asterisk import LINK_S, answering_channel, include_settings
 from ivr_consent.testing.drivers.exchange import HOST, POLL_S, serving
@@ -161,6 +161,8 @@ class _Run:
         """Events of calls whose caller is not known yet, by the id that all channels of a call share."""
         self.changed = asyncio.Event()
         self.waiting = self.placed = 0
+        self.tried: set[tuple[str, str, int, str, bool]] = set()
+        """Keys that were pressed: at which step, and whether behind the gate."""
         self.watch = Watch()
 
     async def run(self) -> None:
@@ -325,15 +327,27 @@ class _Run:
             found: list[Caller] = []
             if not chosen and len(seen.menus) > len(caller.keys):
                 chosen = True
-                found += [Caller(caller.way, caller.keys + key, Says.NOTHING) for key in self._choices(seen)]
+                found += [Caller(caller.way, caller.keys + key, Says.NOTHING) for key in self._untried(seen)]
             if not asked and seen.asked:
                 asked = True
                 found += [Caller(caller.way, caller.keys, says) for says in (Says.YES, Says.NO, Says.HANGS_UP)]
             yield found
 
-    def _choices(self, seen: Seen) -> str:
-        """Keys that can be pressed at the first menu for which this caller had no key."""
+    def _untried(self, seen: Seen) -> Iterator[str]:
+        """Keys that nobody has pressed yet at the first menu for which this caller had none.
+
+        Whoever was asked before counts for themselves: what a key leads to is judged by that.
+        """
         menu = seen.menus[len(seen.caller.keys)]
+        asked = seen.gate_at is not None and seen.gate_at < menu.at
+        for key in self._choices(menu):
+            choice = (menu.context, menu.extension, menu.priority, key, asked)
+            if choice not in self.tried:
+                self.tried.add(choice)
+                yield key
+
+    def _choices(self, menu: Executed) -> str:
+        """Keys that lead somewhere from a menu."""
         if menu.application == "read":
             return "1234567890"
         found: set[str] = set()
