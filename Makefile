@@ -13,6 +13,7 @@ SHELL := /bin/bash
 PBX ?= simulated
 KEYS ?=
 ARGS ?=
+MINUTES ?=
 # One worker computes, the others mostly listen to prompts: more workers than processors (tests/conftest.py).
 WORKERS ?= 6
 
@@ -45,6 +46,18 @@ lint: setup ## style and types
 .PHONY: mutants
 mutants: setup ## plant faults one by one, and see that the tests notice; ARGS=flow for some
 	$(BIN)/python -m tests.mutants $(ARGS)
+
+# The fuzzer has wheels for Linux on x86-64 alone, so it is no part of the set-up: elsewhere all but this works.
+.PHONY: fuzz
+fuzz: setup ## fuzz all readers with coverage (atheris); MINUTES=60 altogether, ARGS=agi for some
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps --only-binary :all: \
+		-r tests/fuzz/requirements.txt || echo "atheris cannot be installed here: it is made for Linux on x86-64" >&2
+	$(BIN)/python -m tests.fuzz $(if $(MINUTES),--minutes $(MINUTES)) $(ARGS)
+
+.PHONY: soak
+soak: setup ## random callers on a real Asterisk, faults in between: MINUTES=10; SEED=1 repeats one, ASTERISK=16
+	@$(BIN)/python -m tests.soak $(if $(MINUTES),--minutes $(MINUTES)) $(if $(SEED),--seed $(SEED)) \
+		$(if $(ASTERISK),--asterisk $(ASTERISK)) $(ARGS)
 
 .PHONY: bench
 bench: setup ## measure speed and memory; results go to bench/results

@@ -1,4 +1,5 @@
-"""Write requirements-dev.txt: every package that development and tests need, with digests of its files.
+"""Write requirements-dev.txt: every package that development and tests need, with digests of its files; and beside the
+fuzzer's targets what they need besides.
 
 pip-tools resolves for the Python that runs it, and leaves out what only a later one needs; that is added here with its
 marker. Run it with the oldest Python that we support: `make lock`.
@@ -6,6 +7,7 @@ marker. Run it with the oldest Python that we support: `make lock`.
 
 from __future__ import annotations
 
+import itertools
 import json
 import subprocess
 import sys
@@ -14,15 +16,25 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 OUTPUT = ROOT / "requirements-dev.txt"
+FUZZER = ROOT / "tests" / "fuzz" / "requirements.txt"
 OLDEST = (3, 11)
 
 # What a later Python needs in addition: requirement (as in pyproject.toml), marker, a Python that it installs on.
 LATER = (("audioop-lts>=0.2.1", 'python_version >= "3.13"', "3.13"),)
+# The fuzzer: the last version for 3.11 is not the one that later ones have.
+FUZZING = (
+    ("atheris>=3,<4", 'python_version < "3.12"', "3.11"),
+    ("atheris>=3,<4", 'python_version >= "3.12"', "3.12", "3.13", "3.14"),
+)
 PLATFORMS = ("manylinux2014_x86_64", "manylinux_2_28_x86_64", "manylinux2014_aarch64", "manylinux_2_28_aarch64")
 
 HEAD = """\
 # Every package for development and tests, with the digests of its files. Written by `make lock`; do not edit.
 # It holds for Python 3.11 to 3.14.
+"""
+
+FUZZER_HEAD = """\
+# The fuzzer of `make fuzz`, with the digests of its files: Linux on x86-64. Written by `make lock`; do not edit.
 """
 
 
@@ -37,11 +49,11 @@ def compiled(output: Path) -> str:
     return output.read_text()
 
 
-def pinned(requirement: str, marker: str, version: str) -> str:
+def pinned(requirement: str, marker: str, *versions: str) -> str:
     """One requirement as a line of the lock, with the digests of its wheels for the platforms that we support."""
     digests: set[str] = set()
     pins: set[str] = set()
-    for platform in PLATFORMS:
+    for version, platform in itertools.product(versions, PLATFORMS):
         command = [sys.executable, "-m", "pip", "install", "--quiet", "--dry-run", "--ignore-installed", "--no-deps"]
         command += ["--ignore-requires-python"]
         command += ["--only-binary", ":all:", "--target", "none", "--report", "-"]
@@ -68,6 +80,7 @@ def main() -> None:
     for requirement, marker, version in LATER:
         text += pinned(requirement, marker, version)
     OUTPUT.write_text(HEAD + text)
+    FUZZER.write_text(FUZZER_HEAD + "".join(itertools.starmap(pinned, FUZZING)))
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ from typing import Any, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 
+from ivr_consent.core import errors
 from ivr_consent.core.errors import Problem
 from ivr_consent.core.notice_file import Lines
 
@@ -90,5 +91,5 @@ def allowed(model: type[BaseModel], path: tuple[str | int, ...]) -> list[str]:
 
 def shown(value: Any) -> str:
     """A value as found in a file, short and printable."""
-    text = _PASSWORD.sub("***", "".join(character if character.isprintable() else "?" for character in repr(value)))
+    text = _PASSWORD.sub("***", errors.shown(value))
     return text if len(text) <= LONGEST_SHOWN else text[: LONGEST_SHOWN - 3] + "..."

@@ -7,7 +7,7 @@ what comes of it is read again: it must mean exactly what was wanted.
 
 from __future__ import annotations
 
-import copy
+import contextlib
 import re
 import tomllib
 from collections.abc import Callable, Iterable, Mapping
@@ -73,14 +73,14 @@ def _edited(text: str, change: Callable[[dict[str, Any]], None], ways: Callable[
     wanted = _parsed(bare)
     if wanted is None:
         raise ConsentError("the file is not TOML as it is; correct it first (ivr-consent check says where)")
-    wanted = copy.deepcopy(wanted)
     try:
         change(wanted)
     except (AttributeError, IndexError, KeyError, TypeError):
         raise ConsentError("the file has other things in that place; write it by hand") from None
     for edited in ways(bare):
-        if _parsed(edited) == wanted:
-            return text[: len(text) - len(bare)] + edited
+        with contextlib.suppress(RecursionError):  # tables within tables without end cannot be compared
+            if _parsed(edited) == wanted:
+                return text[: len(text) - len(bare)] + edited
     raise ConsentError("the file is written in a way that cannot be changed without more; write it by hand")
 
 

@@ -2125,7 +2125,8 @@ _MATTERS: Final = frozenset({"log_created", "log_migrated", "clock_set_back", "e
 MAX_LEAF: Final = 1 << 14
 """Bytes of a leaf, which has the payload by its hash; ours have some hundreds."""
 
-_NEVER: Final = 1 << 62
+_NEVER: Final = 1 << 80
+"""Behind every sequence, also the highest that a database can hold, and one that was moved up from there."""
 
 
 class _Bits:
@@ -2597,8 +2598,7 @@ class _Verification:
             if _committed(row) != committed or not _index_fits(row):
                 self._judge_beside(row, sequence, size, committed)
             if self.source.form == "log":
-                row = waiting.peek()
-                self.personal_due = _NEVER if row is None else row[0]
+                self._refresh_personal()
             return self.personal_due
         row = None
         if self.shift:
@@ -2652,7 +2652,7 @@ class _Verification:
     def _refresh_personal(self) -> None:
         if self.source.form == "log":
             following = self.source.beside.peek()
-            self.personal_due = _NEVER if following is None else following[0]
+            self.personal_due = _NEVER if following is None else following[0] if isinstance(following[0], int) else 0
 
     def _unexpected(self, sequence: Any) -> None:
         number = sequence if isinstance(sequence, int) else 0
@@ -3163,8 +3163,8 @@ class _Verification:
             if not item[2] or _time_of(item[2]) <= target.time:
                 break
             count += 1
-        behind = items[answer.used : answer.used + 1]
-        times = [_time_of(item[2]) for item in (items[answer.used - 1], *behind) if item[2]]
+        around = items[max(answer.used - 1, 0) : answer.used + 1]  # the last of them and the one behind it, if any
+        times = [_time_of(item[2]) for item in around if item[2]]
         if not count or times != sorted(times):
             return ""
         size = target.size

@@ -440,9 +440,12 @@ def texts() -> list[Path]:
     )
     if listed.returncode:
         pytest.skip("not in a checkout of git: which files are tracked cannot be asked")
-    paths = [ROOT / path for path in listed.stdout.decode().split("\0") if path and "tests/data/" not in path]
+    paths = [ROOT / path for path in listed.stdout.decode().split("\0") if path and not path.startswith(MADE)]
     return [path for path in paths if path.is_file() and b"\0" not in path.read_bytes()[:8192]]
 
+
+MADE = ("tests/data/", "tests/fuzz/corpus/", "tests/fuzz/crashes/")
+"""What switches said, and inputs that a fuzzer made up."""
 
 ALLOWED_HOSTS = re.compile(
     r"www\.apache\.org|www\.w3\.org|purl\.org|creativecommons\.org|matplotlib\.org"  # licence; in pictures

@@ -54,6 +54,16 @@ class Problem:
         return {"where": self.where, "found": self.found, "remedy": self.remedy}
 
 
+def shown(value: object) -> str:
+    """A value as found in a file, printable. A number of thousands of digits, and tables within tables without end,
+    are values that Python reads and cannot write."""
+    try:
+        text = repr(value)
+    except (ValueError, RecursionError):
+        return f"a {type(value).__name__} that is too large"
+    return text if text.isprintable() else "".join(letter if letter.isprintable() else "?" for letter in text)
+
+
 class ConfigurationError(ConsentError):
     """The configuration is not usable; ``problems`` has each fault with its key and remedy."""
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any
 
-from ivr_consent.core.errors import NoticeError, Problem
+from ivr_consent.core.errors import NoticeError, Problem, shown
 from ivr_consent.core.notice import (
     CHOICE,
     CONDITIONS,
@@ -211,7 +211,7 @@ def _found(value: object) -> str:
         return "an empty text"
     if isinstance(value, str) and len(value) > MAX_TEXT:
         return f"{len(value)} characters"
-    text = "".join(character if character.isprintable() else "?" for character in repr(value))
+    text = shown(value)
     return text if len(text) <= 60 else text[:57] + "..."
 
 

@@ -37,6 +37,10 @@ _NOTHING: Final = array.array("h")
 POLL_S: Final = 0.1
 """How often open files are looked at while waiting; a look costs some milliseconds."""
 
+_NO_SOUND: Final = (FileNotFoundError, wave.Error, EOFError, RuntimeError)
+"""What the library raises for a file that is none, or that the switch had only begun; the last, without a word, for a
+part that is longer than its file."""
+
 _ID: Final = re.compile(r"[0-9a-f]{32}")
 _UNFINISHED: Final = (".raw", "-caller.wav", "-agent.wav")
 
@@ -237,7 +241,7 @@ def _samples(path: Path, count: int) -> Iterator[array.array[int]]:
         with wave.open(str(path), "rb") as file:
             while data := file.readframes(count):
                 yield _little_endian(array.array("h", data[: len(data) // 2 * 2]))
-    except (FileNotFoundError, wave.Error, EOFError):
+    except _NO_SOUND:
         return
 
 
@@ -251,7 +255,7 @@ def _frames(path: Path) -> int:
     try:
         with wave.open(str(path), "rb") as file:
             return file.getnframes()
-    except (FileNotFoundError, wave.Error, EOFError):
+    except _NO_SOUND:
         return 0
 
 
@@ -259,7 +263,7 @@ def _channels(path: Path) -> int:
     try:
         with wave.open(str(path), "rb") as file:
             return file.getnchannels()
-    except (FileNotFoundError, wave.Error, EOFError):
+    except _NO_SOUND:
         return 0
 
 

@@ -36,6 +36,7 @@ from typing import Annotated, Any, Final, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from ivr_consent.config import Line
+from ivr_consent.config_problems import shown
 from ivr_consent.core.decision import Decision, Outcome, Reference
 from ivr_consent.core.errors import ConfigurationError, Problem
 from ivr_consent.core.notice import IDENTIFIER
@@ -212,7 +213,7 @@ def load_scenarios(path: Path) -> tuple[Scenario, ...]:
     except OSError as error:
         found = f"cannot be read ({error.strerror})"
         raise ConfigurationError(source, (Problem(source, found, "name a scenario file"),)) from None
-    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+    except (ValueError, RecursionError) as error:
         found = f"not TOML in UTF-8: {error}"
         raise ConfigurationError(source, (Problem(source, found, "correct that place"),)) from None
     return parse_scenarios(document, source)
@@ -251,7 +252,7 @@ def _variants(
         yield "", stem, base
         return
     if not isinstance(variants, list) or not variants or not all(isinstance(item, dict) for item in variants):
-        problems.append(Problem(f"{source}: variants", f"found {variants!r:.60}", "write [[variants]] tables"))
+        problems.append(Problem(f"{source}: variants", f"found {shown(variants)}", "write [[variants]] tables"))
         return
     names: set[str] = set()
     for number, variant in enumerate(variants, 1):
@@ -259,7 +260,7 @@ def _variants(
         name = variant.get("name")
         if not isinstance(name, str) or not IDENTIFIER.fullmatch(name) or name in names:
             remedy = "name every variant, each by its own small letters, digits and hyphens"
-            problems.append(Problem(f"{source}: {key}name", f"found {name!r}", remedy))
+            problems.append(Problem(f"{source}: {key}name", f"found {shown(name)}", remedy))
             continue
         names.add(name)
         merged = base | {part: value for part, value in variant.items() if part != "name"}
@@ -274,7 +275,7 @@ def _variants(
 def _problem(source: str, prefix: str, error: Any) -> Problem:
     parts = [f"[{part + 1}]" if isinstance(part, int) else f".{part}" for part in error["loc"]]
     where = f"{source}: {prefix}{''.join(parts).removeprefix('.')}".rstrip(".: ")
-    found = f"found {error.get('input')!r:.60}"
+    found = f"found {shown(error.get('input'))}"
     if error["type"] == "extra_forbidden":
         return Problem(where, "unknown key", f"remove it, or correct its name; allowed here: {_allowed(error['loc'])}")
     if error["type"] == "missing":

@@ -144,9 +144,11 @@ def read_wav(path: Path) -> Wav:
             if file.getsampwidth() != 2:
                 raise ValueError(f"{path}: {8 * file.getsampwidth()}-bit samples, only 16-bit is read")
             rate, count = file.getframerate(), file.getnchannels()
+            if not rate:
+                raise ValueError(f"{path}: not a PCM WAV file (no samples a second)")
             raw = file.readframes(file.getnframes())
-    except (wave.Error, EOFError) as error:
-        raise ValueError(f"{path}: not a PCM WAV file ({error})") from error
+    except (wave.Error, EOFError, RuntimeError) as error:  # the last, without a word, for a chunk longer than its file
+        raise ValueError(f"{path}: not a PCM WAV file ({error or 'cut short'})") from error
     samples = array("h", raw[: len(raw) // (2 * count) * 2 * count])
     if sys.byteorder == "big":
         samples.byteswap()

@@ -429,7 +429,8 @@ class Wire:
             if index < len(_KEYS):
                 self._die("environment-incomplete")
             self._state = _READY
-            return _build_environment(self._environment)
+            raw, self._environment = self._environment, {}  # the caller's from here on, whatever becomes of the wire
+            return _build_environment(raw)
         text = line.decode("utf-8", "surrogateescape")
         match = _environment_line(text)
         if match is None:
@@ -636,7 +637,7 @@ def wait_for_digit(ms: int) -> bytes:
 
 def get_variable(name: str) -> bytes:
     """Read the channel variable *name*."""
-    return b"GET VARIABLE " + _name(name)
+    return _checked(f"GET VARIABLE {_name(name)}")
 
 
 def get_full_variable(expression: str) -> bytes:
@@ -646,7 +647,7 @@ def get_full_variable(expression: str) -> bytes:
 
 def set_variable(name: str, value: str) -> bytes:
     """Set the channel variable *name*; ``${...}`` in *value* is not evaluated."""
-    return _checked(f"SET VARIABLE {_name(name).decode()} {quote(value)}")
+    return _checked(f"SET VARIABLE {_name(name)} {quote(value)}")
 
 
 def exec_(application: str, arguments: str = "") -> bytes:
@@ -660,10 +661,10 @@ def exec_(application: str, arguments: str = "") -> bytes:
     return _checked(f"EXEC {application} {quote(arguments)}" if arguments else f"EXEC {application}")
 
 
-def _name(name: str) -> bytes:
+def _name(name: str) -> str:
     if _variable_name(name) is None:
         raise LocalProtocolError("a variable's name is letters, digits and underscores, or NAME(argument)")
-    return _checked(name)
+    return name
 
 
 def _checked(text: str) -> bytes:
