@@ -164,6 +164,9 @@ class Watch(ABC, Generic[HintT]):
     async def _connected(self) -> None:
         """A new connection, before everything is asked."""
 
+    async def _learn(self) -> None:
+        """What the link may do, and what the switch can: one that has just started can do more by each module."""
+
     def _unable(self) -> str | None:
         """Why this link cannot watch, for the log; ``None`` when it can."""
         return None
@@ -279,7 +282,7 @@ class Watch(ABC, Generic[HintT]):
         link = self._link
         while True:
             try:
-                if link.up and link.connections != self._asked:
+                if link.up and (link.connections != self._asked or self._unable() is not None):
                     await self._begin()
                 if link.up and not self._beat:
                     self._beat, self._beat_at = secrets.token_hex(8), time.monotonic()
@@ -301,6 +304,7 @@ class Watch(ABC, Generic[HintT]):
         connection = self._link.connections
         self._seen_all, self._beat, self._beat_heard = False, "", 0.0
         await self._connected()
+        await self._learn()
         if self._unable() is None:
             await self._round("start")
         self._asked = connection
@@ -324,6 +328,7 @@ class Watch(ABC, Generic[HintT]):
                 pass
             self._everything.clear()
             if link.up and link.connections == self._asked and self._unable() is None:
+                await self._guarded(self._learn())
                 await self._guarded(self._round("round"))
                 await asyncio.sleep(HEARTBEAT_S)  # a flood of hints is not answered by a flood of rounds
 

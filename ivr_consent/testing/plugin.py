@@ -1,7 +1,7 @@
 """The pytest plugin, loaded by itself where this package is installed beside pytest.
 
-Fixtures ``switch``, ``call``, ``ledger``, ``clock``; markers ``live`` and ``asterisk(version=…)``. Everything else is
-imported when a test asks for it: a run that does not pays for this file alone.
+Fixtures ``switch``, ``call``, ``sipp``, ``ledger``, ``clock``; markers ``live`` and ``asterisk(version=…)``. Everything
+else is imported when a test asks for it: a run that does not pays for this file alone.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from ivr_consent.store.ledger import Ledger
     from ivr_consent.testing.calling import Calls, Machinery, Switch
     from ivr_consent.testing.clock import Clock
+    from ivr_consent.testing.sipp import Callers
 
 INI: Final = "ivr_consent_switch"
 DEFAULT: Final = "fake-asterisk"
@@ -106,6 +107,19 @@ def call(request: pytest.FixtureRequest, switch: Switch) -> Calls:
     from ivr_consent.testing.calling import Calls  # noqa: PLC0415 - the plugin imports late
 
     return Calls(switch, lambda: (request.getfixturevalue("ledger"), request.getfixturevalue("clock")))
+
+
+@pytest.fixture
+def sipp(_ivr_consent_machinery: Machinery) -> Callers:
+    """Place many calls to a switch, by Debian's sipp in the rig's folder, and wait until they are over."""
+    from ivr_consent.testing.rig import RigUnavailable, skip_or_fail  # noqa: PLC0415 - the plugin imports late
+    from ivr_consent.testing.sipp import Callers, fetch_sipp  # noqa: PLC0415 - the plugin imports late
+
+    try:
+        fetch_sipp()
+    except RigUnavailable as unavailable:
+        skip_or_fail(f"no sipp: {unavailable}")
+    return Callers(_ivr_consent_machinery.run)
 
 
 @pytest.fixture

@@ -114,6 +114,11 @@ def attach(control: Path, folder: Path, trace: Path | None = None) -> None:
     preloaded.faults_attach(os.fsencode(control), os.fsencode(folder), os.fsencode(trace or ""))
 
 
+def environment(library: Path, control: Path, folder: Path) -> dict[str, str]:
+    """For a program that cannot call :func:`attach`: it, and what it starts, obeys a :class:`Disk` from the start."""
+    return {"LD_PRELOAD": str(library), "FAULTS_CONTROL": str(control), "FAULTS_FOLDER": str(folder)}
+
+
 def mark(text: str) -> None:
     """In the process under test: put a remark between two entries of the trace."""
     ctypes.CDLL(None).faults_mark(text.encode())

@@ -17,6 +17,7 @@
 #include <stdarg.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
@@ -57,6 +58,14 @@ void faults_attach(const char *control, const char *watched, const char *traced)
     rules = page == MAP_FAILED ? NULL : page;
     if (*traced)
         trace = (int)syscall(SYS_openat, AT_FDCWD, traced, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
+}
+
+/* A program that cannot be asked to attach itself is told by its environment, and so is what it starts. */
+__attribute__((constructor)) static void attach_from_environment(void)
+{
+    const char *control = getenv("FAULTS_CONTROL"), *watched = getenv("FAULTS_FOLDER");
+    if (control && watched)
+        faults_attach(control, watched, "");
 }
 
 static int ours(const char *path)

@@ -325,7 +325,11 @@ class Relay:
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
     async def _link(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        there, answer = await asyncio.open_connection("127.0.0.1", self._target)
+        try:
+            there, answer = await asyncio.open_connection("127.0.0.1", self._target)
+        except OSError:  # the switch is down
+            writer.close()
+            return
         self._links |= {writer, answer}
         for source, sink in ((reader, answer), (there, writer)):
             task = asyncio.get_running_loop().create_task(self._pump(source, sink))

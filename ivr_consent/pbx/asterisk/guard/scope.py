@@ -129,7 +129,9 @@ class Scope:
         peers = followed.peers = tuple(peer for peer in found.split(",") if peer)
         if not peers:
             followed.optimising = followed.optimising and not followed.talked  # from here on it is a transfer
-            return "parked" if followed.talked and followed.bridge else followed.muted
+            if not (followed.talked and followed.bridge) or await self._hangs_up(followed.channel):
+                return followed.muted
+            return "parked"
         if not followed.talked:
             followed.talked = True
             known = await self._switch.variable(followed.channel, variables.AGENTS)
@@ -153,6 +155,10 @@ class Scope:
         if followed.channel in self._held or any(peer in self._held for peer in peers):
             return "on_hold"
         return ""
+
+    async def _hangs_up(self, channel: str) -> bool:
+        """Whether the caller's own telephone has ended the call: it has left its bridge, and is there for a moment."""
+        return await self._switch.variable(channel, "CHANNEL(hangupsource)") == channel
 
     async def _take_as_agents(self, followed: Followed) -> None:
         """Who is in the bridge now is an agent; the channel itself keeps who was."""
@@ -179,6 +185,8 @@ class Scope:
         if reason and not confirmed:
             # What cannot be made silent is stopped: rather no recording than one of a stranger.
             stops = await stop_recorders(self._switch.link, followed.channel)
+            if stops.confirmed and not stops.stopped:
+                return  # the call is ending: it has left its bridge, and its recorder had ended before we asked
             log.error("recording_not_paused", reason=reason, stopped=stops.confirmed)
             confirmed = stops.confirmed
         paused_before = bool(followed.muted)

@@ -66,6 +66,7 @@ class Guard(Watch[Hint]):
         self._has_monitor = False
         self._rights: frozenset[str] = frozenset()
         """What the manager user may not do, and has to."""
+        self._rights_told: frozenset[str] = frozenset()
         self.scope = Scope(self._switch, reports, self._stands, policy.agents)
 
     async def start(self) -> None:
@@ -431,11 +432,15 @@ class Guard(Watch[Hint]):
 
     # --- everything --------------------------------------------------------------------------------------------------
 
-    async def _connected(self) -> None:
+    async def _learn(self) -> None:
+        # Asterisk takes manager connections before its modules are loaded: what is missing may be there a moment later.
         commands = await self._switch.commands()
         self._has_monitor = "StopMonitor" in commands
-        self._rights = NEEDED_ACTIONS - commands
-        if self._rights:
+        before, self._rights = self._rights, NEEDED_ACTIONS - commands
+        if not self._rights:
+            self._rights_told = self._rights
+        elif self._rights == before and self._rights != self._rights_told:
+            self._rights_told = self._rights
             remedy = "write = call in manager.conf (see: ivr-consent check), manager reload, and restart the service"
             log.error("guard_rights_missing", actions=sorted(self._rights), remedy=remedy)
 

@@ -126,7 +126,7 @@ class FakeSwitch:
     def _listcommands(self, _: dict[str, HeaderValue]) -> Reply:
         names = {"Getvar", "Status", "StopMixMonitor", "MixMonitorMute", "Redirect", "Hangup", "Setvar"} - self.missing
         if self.version < 21:
-            names |= {"StopMonitor"}
+            names |= {"StopMonitor"} - self.missing
         return Reply(True, "", Headers(dict.fromkeys(names, "x")))
 
     def _stopmixmonitor(self, values: dict[str, HeaderValue]) -> Reply:
@@ -146,7 +146,12 @@ class FakeSwitch:
         return reply(True, "Stopped monitoring channel")
 
     def _mixmonitormute(self, values: dict[str, HeaderValue]) -> Reply:
-        self.channels[str(values["Channel"])].muted = values["State"] == "1"
+        channel = self.channels.get(str(values["Channel"]))
+        if channel is None:
+            return reply(False, "No such channel")
+        if not channel.recorders:
+            return reply(False, "Cannot set mute flag")
+        channel.muted = values["State"] == "1"
         return reply(True)
 
     def _redirect(self, values: dict[str, HeaderValue]) -> Reply:

@@ -360,6 +360,52 @@ async def test_without_rights_it_is_blind(make: Make) -> None:
         await bench.guard.stop()
 
 
+async def test_rights_that_come_with_a_module_are_seen(make: Make, capsys: pytest.CaptureFixture[str]) -> None:
+    """Asterisk, just started, takes the connection before app_mixmonitor is loaded."""
+    bench = make()
+    bench.switch.missing = {"StopMixMonitor", "MixMonitorMute"}
+
+    async def looked(times: int) -> None:
+        asked = len(bench.switch.sent)
+        await until(lambda: len(bench.switch.sent) >= asked + times)
+
+    await bench.guard.start()
+    try:
+        await until(lambda: bench.guard.blind == "manager_rights_missing")
+        await looked(3)  # missing for longer than a start takes: told, once
+        bench.switch.missing = set()
+        await until(lambda: bench.guard.blind is None)
+    finally:
+        await bench.guard.stop()
+    assert capsys.readouterr().err.count("guard_rights_missing") == 1
+
+
+async def test_rights_that_are_missing_for_a_moment_are_no_error(
+    make: Make, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bench = make()
+    bench.switch.missing = {"StopMixMonitor"}
+    await bench.guard._learn()
+    assert bench.guard.blind == "manager_rights_missing"
+    bench.switch.missing = set()
+    await bench.guard._learn()
+    assert bench.guard._unable() is None
+    assert "guard_rights_missing" not in capsys.readouterr().err
+
+
+async def test_a_monitor_of_a_module_that_came_late_is_stopped(make: Make) -> None:
+    bench = make(version=16)
+    bench.switch.missing = {"StopMonitor"}
+    async with bench.running():
+        await until(lambda: bench.guard.blind is None)
+        bench.switch.missing = set()
+        channel = bench.switch.channels["x"] = Channel("2.2")
+        channel.monitored = True
+        bench.guard._everything.set()
+        await until(lambda: len(bench.heard.incidents) == 1)
+    assert not channel.monitored
+
+
 async def test_watching_alone_stops_nothing_and_tells_once(make: Make) -> None:
     bench = make(enforce=False)
     async with bench.running():
@@ -586,6 +632,32 @@ async def test_a_recorder_that_cannot_be_muted_is_stopped(make: Make) -> None:
         bench.switch.channels["PJSIP/stranger-00000005"] = Channel("5.5")
         bench.switch.happens("BridgeEnter", Channel=CALLER, BridgeUniqueid="c")
         await until(lambda: channel.recorders == [])
+
+
+@pytest.mark.parametrize("by", ["caller", "agent"])
+async def test_a_call_that_ends_is_not_told_as_paused(make: Make, capsys: pytest.CaptureFixture[str], by: str) -> None:
+    """It has left its bridge, and its channel is there for a moment more.
+
+    Where the caller hung up, the channel says so; after the agent did, its recorder ends before it can be made silent.
+    """
+    bench = make()
+    channel = bench.lawful()
+    asked = {"caller": "Getvar", "agent": "StopMixMonitor"}[by]
+    async with bench.running():
+        bench.switch.happens("BridgeEnter", Channel=CALLER, BridgeUniqueid="b")
+        await until(lambda: CALLER in bench.guard.scope.all() and not bench.guard._waiting and not bench.guard._turns)
+        channel.peers = []
+        if by == "caller":
+            channel.variables["CHANNEL(hangupsource)"] = CALLER
+        else:
+            channel.recorders.clear()
+        bench.switch.sent.clear()
+        bench.switch.happens("BridgeLeave", Channel=CALLER, BridgeUniqueid="b")
+        await until(lambda: any(name == asked for name, _ in bench.switch.sent))
+        await until(lambda: not bench.guard._waiting and not bench.guard._turns)
+    assert bench.heard.scopes == []
+    assert not channel.muted
+    assert "recording_not_paused" not in capsys.readouterr().err
 
 
 async def test_a_forged_name_moves_no_file_of_another_call(make: Make) -> None:
