@@ -136,7 +136,7 @@ def main() -> int:
 
     word = sys.argv[1] if len(sys.argv) > 1 else ""
     chosen = [one for one in mutants() if word in one.file or word in one.why]
-    sys.stdout.write("".join(f"{count:>8} paths walked: {plan}\n" for plan, count in paths_walked()))
+    sys.stdout.write("".join(f"{walked}\n" for walked in paths_walked()))
     outcomes = []
     for outcome in try_all(chosen, min(4, os.cpu_count() or 1)):
         outcomes.append(outcome)

@@ -33,7 +33,9 @@ from tests.pbx.asterisk.guard.switch import Channel, FakeSwitch
 PATIENCE_S: Final = 25.0
 """So long may the guard take to come to rest."""
 
-OPEN, OVER, PRESSED, WITHDRAWN = "open", "over", "pressed", "withdrawn"
+STARTING, OPEN, OVER, PRESSED, WITHDRAWN, REVOKED = "starting", "open", "over", "pressed", "withdrawn", "revoked"
+"""How a recording with a grant stands: at the gate; runs; ended lawfully; withdrawn, not told yet; withdrawn; taken
+back at the gate."""
 
 
 class Open(list[str]):
@@ -105,7 +107,7 @@ class World:
         self.folder, self.ours, self.spool = folder, folder / "recordings", folder / "spool"
         (self.spool / "monitor").mkdir(parents=True)
         recordings.prepare(self.ours)
-        self.ledger = Ledger(folder / "log.db")
+        self.ledger = self.log_opened()
         self.switch = Switch(version)
         self.named = named
         self.consents: list[Consent] = []
@@ -126,12 +128,26 @@ class World:
     def scope(self, call_id: str, kind: str, reason: str, *, confirmed: bool) -> None:
         pass
 
+    def log_opened(self) -> Ledger:
+        """The log, opened to be written."""
+        return Ledger(self.folder / "log.db")
+
     # --- the service -------------------------------------------------------------------------------------------------
 
     @property
     def sighted(self) -> bool:
         """Whether the guard can see."""
         return self.guard is not None and self.switch.up
+
+    @property
+    def writes(self) -> bool:
+        """Whether what was found can be carried out: the switch is there, and so is the log."""
+        return self.sighted
+
+    @property
+    def busy(self) -> frozenset[str]:
+        """Calls that are being asked at this moment."""
+        return frozenset()
 
     async def service_starts(self) -> None:
         """A guard begins to watch, on the same switch and the same log."""
@@ -240,7 +256,7 @@ class World:
             self.ledger.note_now(consent.id, "support", "recording_ended", {"reason": "walk", "file": None})
 
     def _open(self, name: str) -> list[Consent]:
-        return [consent for consent in self.consents if consent.call == name and consent.state == OPEN]
+        return [consent for consent in self.consents if consent.call == name and consent.state in (STARTING, OPEN)]
 
     async def talks_to(self, name: str, device: str) -> None:
         """It is connected, or transferred, to somebody who answers at once."""
@@ -377,14 +393,14 @@ class World:
         """Until nothing is being done about what happened any more."""
         async with asyncio.timeout(PATIENCE_S):
             await self._rest()
-            if self.sighted:
+            if self.writes:
                 switch = Recorders(self.switch)
                 if await withdrawing.withdraw_marked(self.ledger, self.ours, switch) and self.guard is not None:
                     self.guard.look_at_scopes()
-                await asyncio.to_thread(lifecycle.sweep, self.ledger, self.ours, frozenset())
+                await asyncio.to_thread(lifecycle.sweep, self.ledger, self.ours, self.busy)
                 await asyncio.to_thread(lifecycle.erase_leftovers, self.ledger, self.ours)
                 await self._rest()
-        if not self.sighted:
+        if not self.writes:
             return
         for consent in self.consents:
             running = consent.call in self.switch.channels and consent.path in self._recorders(consent.call)
@@ -415,7 +431,7 @@ class World:
     def problems(self) -> list[str]:
         """What is not as it has to be; empty when all is well."""
         found = [*self._decisions(), *self._lawful()]
-        return [*found, *self._unlawful(), *self._files(), *self._withdrawals()] if self.sighted else found
+        return [*found, *self._unlawful(), *self._files(), *self._withdrawals()] if self.writes else found
 
     def _decisions(self) -> list[str]:
         """I3."""
@@ -456,7 +472,7 @@ class World:
 
     def _files(self) -> list[str]:
         """I4."""
-        granted = {consent.id for consent in self.consents if consent.state in (OPEN, OVER)}
+        granted = {consent.id for consent in self.consents if consent.state in (STARTING, OPEN, OVER)}
         kept = {str(path) for path in self.ours.iterdir() if path.name[:32] not in granted}
         return [f"I4: a file that nobody consented to: {path}" for path in sorted(kept - self.unseen)]
 
@@ -468,9 +484,9 @@ class World:
                 record = reader.call(consent.id)
                 assert record is not None
                 said = [event for event in record.later if event.kind == "withdrawn"]
-                if len(said) != (consent.state == WITHDRAWN):
+                if consent.state != REVOKED and len(said) != (consent.state == WITHDRAWN):
                     found.append(f"I5: {consent.id} is {consent.state}, and the log says {said}")
-                if consent.state == WITHDRAWN and recordings.files(self.ours, consent.id):
+                if consent.state in (WITHDRAWN, REVOKED) and recordings.files(self.ours, consent.id):
                     found.append(f"I5: {consent.id} left a file")
         return found
 

@@ -2,84 +2,17 @@
 
 from __future__ import annotations
 
-import asyncio
-import os
-import tempfile
-from collections.abc import Coroutine
-from pathlib import Path
-from typing import Any
-
 import pytest
-from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import (
-    RuleBasedStateMachine,
-    initialize,
-    invariant,
-    precondition,
-    rule,
-    run_state_machine_as_test,
-)
+from hypothesis.stateful import precondition, rule
 
 from ivr_consent.pbx import watching
-from tests.walks.asterisk import OPEN, OVER, WITHDRAWN, Consent, World
-
-WALKS = int(os.environ.get("IVR_CONSENT_WALKS", "10"))
-"""How many walks; each has up to ``STEPS`` steps."""
-
-STEPS = int(os.environ.get("IVR_CONSENT_WALK_STEPS", "30"))
-
-MAX_CALLS = 4
-
-which = st.integers(0, 7)
+from tests.walks.asterisk import OPEN, OVER, WITHDRAWN
+from tests.walks.site import MAX_CALLS, SiteWalk, walk, which
 
 
-class Walk(RuleBasedStateMachine):
+class Walk(SiteWalk):
     """One site; every rule leaves its guard at rest."""
-
-    world: World | None = None
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.folder = tempfile.TemporaryDirectory(prefix="walk-")
-        self.runner = asyncio.Runner()
-
-    def run(self, work: Coroutine[Any, Any, None]) -> None:
-        self.runner.run(work)
-
-    @initialize(named=st.booleans(), version=st.sampled_from([16, 22]))
-    def begin(self, named: bool, version: int) -> None:
-        world = self.world = World(Path(self.folder.name), version=version, named=named)
-        self.run(world.service_starts())
-        self.run(world.arrive())
-
-    def teardown(self) -> None:
-        if self.world is not None:
-            self.run(self.world.end())
-        self.runner.close()
-        self.folder.cleanup()
-
-    # --- who there is ------------------------------------------------------------------------------------------------
-
-    @property
-    def there(self) -> World:
-        assert self.world is not None
-        return self.world
-
-    @property
-    def calls(self) -> list[str]:
-        return self.world.calls if self.world is not None else []
-
-    @property
-    def bridged(self) -> list[str]:
-        return [name for name in self.calls if self.there.switch.channels[name].peers]
-
-    def of(self, names: list[str], number: int) -> str:
-        return names[number % len(names)]
-
-    def consented(self, *states: str, alive: bool = False) -> list[Consent]:
-        found = [consent for consent in self.there.consents if consent.state in states] if self.world else []
-        return [consent for consent in found if not alive or consent.call in self.calls]
 
     # --- calls -------------------------------------------------------------------------------------------------------
 
@@ -208,23 +141,7 @@ class Walk(RuleBasedStateMachine):
     def link_returns(self) -> None:
         self.run(self.there.link_returns())
 
-    # --- what holds --------------------------------------------------------------------------------------------------
-
-    @invariant()
-    def holds_true(self) -> None:
-        if self.world is not None:
-            assert self.world.problems() == []
-
 
 def test_invariants_hold_after_every_step(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(watching, "HEARTBEAT_S", 0.01)
-    run_state_machine_as_test(
-        Walk,
-        settings=settings(
-            max_examples=WALKS,
-            stateful_step_count=STEPS,
-            deadline=None,
-            print_blob=True,
-            suppress_health_check=list(HealthCheck),
-        ),
-    )
+    walk(Walk)

@@ -204,13 +204,15 @@ class _Acted:
     late: float = 0.0
 
     def missed(self, heard: Sequence[Timed], unheard_s: float) -> bool:
-        """Whether anything was done when its place was over, or as good as over."""
-        for one in self.done.values():
-            if one is not None:
-                later = (at for at, word in heard if at > one.place[0] and word.split()[0] in AFTER_A_PLACE)
-                over = next(later, one.ended + unheard_s)
-                if one.began > over - unheard_s or (one.inside and one.ended > over):
-                    return True
+        """Whether anything was done when its place was over, or as good as over; or was over before its place, which a
+        busy machine had made longer."""
+        for one in filter(None, self.done.values()):
+            later = (at for at, word in heard if at > one.place[0] and word.split()[0] in AFTER_A_PLACE)
+            over = next(later, None)
+            if over is not None and (
+                one.began > over - unheard_s or (one.ended > over if one.inside else one.ended < over)
+            ):
+                return True
         return False
 
 
@@ -277,7 +279,8 @@ class _Driver:
             case HangUp():
                 acted.events.append((now, "hang up"))
                 await call.hang_up()
-        acted.done[number] = _Did(place, now, time.monotonic(), inside)
+        # A fake takes a key and how long it is held at once: it is let go when that is over, and no sooner.
+        acted.done[number] = _Did(place, now, max(time.monotonic(), now + hold_ms / 1000), inside)
 
     async def _settled(self, call: Line) -> CallRecord | None:
         """The call in the log, once the server has no more to write of it.
@@ -331,9 +334,13 @@ def _by_the_log(record: CallRecord | None) -> tuple[str, str]:
     """How a call ended whose caller was gone before the dialplan was told."""
     if record is None:
         return "failed", "log_not_written"
-    payload: dict[str, Any] = dict((record.later[-1] if record.later else record.decision).payload)
+    last = record.later[-1] if record.later else record.decision
+    payload: dict[str, Any] = dict(last.payload)
     reason = str(payload.get("reason", ""))
-    return ("abandoned" if reason.startswith("hung_up") else str(record.decision.outcome)), reason
+    if reason.startswith("hung_up"):
+        return "abandoned", reason
+    revoked = {"withdrawn": "declined", "recording_stopped": "failed", "recording_not_confirmed": "failed"}
+    return revoked.get(last.kind, str(record.decision.outcome)), reason
 
 
 async def _reached(call: Line, action: Action) -> Timed:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 from typing import Final
@@ -27,7 +28,10 @@ class _Line(Line):
         return said.by_commands((command.at, command.text) for command in self._call.commands)
 
     async def more(self) -> None:
-        await self._call.wait_command("", len(self._call.commands) + 1, CALL_DEADLINE_S)
+        try:
+            await self._call.wait_command("", len(self._call.commands) + 1, CALL_DEADLINE_S)
+        except ConnectionResetError:
+            await asyncio.sleep(CALL_DEADLINE_S)  # nothing more is said: until the call is over, when nobody waits
 
     async def press(self, key: str, seconds: float, *, inside: bool) -> None:
         self._call.press(key, seconds)

@@ -81,6 +81,36 @@ def test_who_was_in_time_does_not() -> None:
     assert made.calls == 1
 
 
+@pytest.mark.parametrize(
+    ("inside", "began", "ended", "missed"),
+    [
+        (True, 0.2, 0.3, False),
+        (True, 0.45, 0.55, True),
+        (True, 0.6, 0.7, True),
+        (False, 0.4, 0.6, False),
+        (False, 0.3, 0.45, True),
+    ],
+)
+def test_a_key_in_another_place_than_meant_was_not_the_callers(
+    inside: bool, began: float, ended: float, missed: bool
+) -> None:
+    """Held into the next place, and let go when that was over; or before it began, as the first took too long."""
+    heard = [(0.0, "play more"), (0.5, "window training")]
+    acted = exchange._Acted(done={0: exchange._Did(heard[0], began, ended, inside)})
+    assert acted.missed(heard, 0.0) is missed
+    assert not acted.missed(heard[:1], 0.0)
+
+
+def test_who_takes_it_back_and_is_gone_has_declined() -> None:
+    """The dialplan is told nothing then; what came of the call is in the log."""
+    taken_back = load_scenarios(shipped("scenarios") / "no-after-yes.toml")[0]
+    leaves = {"during": "result-declined", "at_ms": 60, "hang_up": True}
+    document = taken_back.model_dump(exclude_none=True, exclude_defaults=True)
+    expect = document["expect"] | {"order": [], "never": [], "heard": {}}
+    scenario = Scenario.model_validate(document | {"does": [*document["does"], leaves], "expect": expect})
+    assert play(Changed(lambda *_: None), scenario).wrong == ()
+
+
 def test_who_is_always_late_gives_up() -> None:
     def lost(_: Changed, call: Any, __: int) -> None:
         call.keys_lost = lambda: True
