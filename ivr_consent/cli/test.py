@@ -109,7 +109,7 @@ def scenarios(
             exists=True,
             file_okay=False,
             help="Instead of scenarios: call through the dialplan of a site's directory, such as /etc/asterisk, in a "
-            "copy without trunks, on every way in. Does each that leads into a queue pass the gate?",
+            "copy without trunks, on every way in, and see whether each that leads into a queue passes the gate.",
         ),
     ] = None,
     into: Annotated[

@@ -343,7 +343,7 @@ async def test_a_blind_guard_lets_nobody_be_recorded(required: Site) -> None:
             await required.relay.start()
             await until(lambda: len(events(required)) > before)
             told = events(required)[0].payload
-            assert (told["found"], told["stopped"], told["confirmed"]) == ("start", 1, True)
+            assert (told["found"], told["stopped"], told["confirmed"]) == ("start", 1, True), told
             assert written(required) == []
             assert await channel_of(link, unlawful)  # the call goes on
         assert any(call_id in name for name in open_recordings(required))

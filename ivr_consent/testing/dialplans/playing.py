@@ -60,6 +60,9 @@ UNANSWERED_S: Final = 20.0
 CALL_S: Final = 180.0
 """And after so long in any case."""
 
+EARLY_S: Final = 0.5
+"""An event may be told so much before the step that caused it."""
+
 KEY_AFTER_S: Final = 0.3
 """A caller presses so long after a menu has begun."""
 
@@ -159,7 +162,8 @@ class _Run:
         self.calls: dict[str, Seen] = {}
         self.early: dict[str, list[Event]] = {}
         """Events of calls whose caller is not known yet, by the id that all channels of a call share."""
-        self.changed = asyncio.Event()
+        self.conferences: list[Event] = []
+        """Recordings of conferences that began, whoever was in them."""
         self.waiting = self.placed = 0
         self.tried: set[tuple[str, str, int, str, bool]] = set()
         """Keys that were pressed: at which step, and whether behind the gate."""
@@ -431,6 +435,11 @@ class _Run:
         async with asyncio.timeout(LINK_S):
             while seen.over is None or self._served(seen):  # noqa: ASYNC110 - a server tells nobody that one is over
                 await asyncio.sleep(POLL_S)
+        for event in self.conferences:
+            here = (step.at for step in seen.steps if step.application == "confbridge")
+            names = {step.data.partition(",")[0] for step in seen.steps if step.application == "confbridge"}
+            if event.headers.get("Conference") in names and min(here) - EARLY_S <= event.arrived <= seen.over:
+                seen.happened(event)
         noted = self.watch.of(seen.uniqueid)
         if noted is None:
             return
@@ -444,12 +453,8 @@ class _Run:
 
     def _happened(self, event: Event) -> None:
         linked = event.headers.get("Linkedid", "")
-        if event.name == "ConfbridgeRecord":
-            conference = event.headers.get("Conference", "")
-            for seen in self.calls.values():
-                named = (step.data.partition(",")[0] for step in seen.steps if step.application == "confbridge")
-                if seen.over is None and conference in named:
-                    seen.happened(event)
+        if event.name == "ConfbridgeRecord":  # of a conference, and no channel's
+            self.conferences.append(event)
             return
         known = self.calls.get(linked)
         if known is not None:

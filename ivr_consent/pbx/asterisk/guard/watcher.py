@@ -373,6 +373,8 @@ class Guard(Watch[Hint]):
         lawful_ended: bool,
         context: str | None = None,
     ) -> None:
+        if found != "event" and not stops.stopped and not stops.confirmed and not self._link.up:
+            return  # nothing is known to have recorded, and nothing to run on: all is asked again when the link is back
         seconds = time.monotonic() - since
 
         async def tell() -> None:

@@ -61,6 +61,8 @@ class FakeSwitch:
         self.sent: list[tuple[str, dict[str, HeaderValue]]] = []
         self.refused: set[str] = set()
         self.missing: set[str] = set()
+        self.cut_at: set[str] = set()
+        """Actions at which the link goes down."""
         self.up = True
         self.connections = 1
         self.version = version
@@ -97,6 +99,9 @@ class FakeSwitch:
     ) -> Reply:
         values = dict(headers or {})
         self.sent.append((name, values))
+        if name in self.cut_at:
+            self.cut_at.clear()
+            self.up = False
         if not self.up:
             raise ManagerGone("the manager connection is down", sent=False)
         if name in self.refused:

@@ -330,6 +330,21 @@ async def test_a_link_that_was_down_is_made_up_for(make: Make) -> None:
         assert channel.recorders == []
 
 
+@pytest.mark.parametrize("action", ["Hangup", "StopMixMonitor"])
+async def test_a_link_that_goes_down_in_the_middle_of_a_round_is_no_incident(make: Make, action: str) -> None:
+    """A conference is asked for in each round, and a channel keeps the name of what has recorded: neither runs."""
+    bench = make()
+    bench.switch.channels["x"] = Channel("2.2", variables={"MIXMONITOR_FILENAME": "stopped-long-ago.wav"})
+    async with bench.running():
+        bench.switch.cut_at = {action}
+        bench.guard._everything.set()  # a round, now
+        await until(lambda: bench.guard.blind == "manager_link_down")
+        bench.switch.up = True
+        bench.switch.connections += 1
+        await until(lambda: bench.guard.blind is None)
+    assert bench.heard.incidents == []
+
+
 async def test_a_short_break_of_the_link_is_noticed(make: Make) -> None:
     """Down and up again between two looks."""
     bench = make()
