@@ -10,6 +10,7 @@ side; their rival is the same calls one after the other, by how long each took.
 from __future__ import annotations
 
 import argparse
+import logging
 import sys
 import time
 from typing import Any
@@ -17,6 +18,7 @@ from typing import Any
 from bench.measure import bars, keep, summary
 from ivr_consent.cli.test import AT_ONCE, On
 from ivr_consent.core.errors import ConsentError
+from ivr_consent.logs import configure_logging
 from ivr_consent.site import shipped
 from ivr_consent.testing.drivers import exchange, simulated
 from ivr_consent.testing.drivers.asterisk import AsteriskExchange
@@ -38,6 +40,7 @@ def measured(scenarios: list[Scenario]) -> tuple[float, float]:
 def on_a_real_one(scenarios: list[Scenario]) -> dict[str, Any] | None:
     """Seconds for the set on Asterisk 22, its start included; ``None`` where there is none."""
     verdicts: list[Verdict] = []
+    configure_logging(logging.ERROR, cache=False)  # the server's word on each call would hide the figures
     began = time.perf_counter()
     try:
         exchange.play(AsteriskExchange("22"), scenarios, verdicts.append, AT_ONCE[On.ASTERISK])

@@ -170,14 +170,17 @@ def _verdicts(scenarios: Sequence[Scenario]) -> list[Verdict]:
     return found
 
 
+_PLANS: Final = Plans()
+"""Of the notices that come with this package: the same for every set that one process plays."""
+
+
 def _play_here(scenarios: Sequence[Scenario], done: Done) -> None:
-    plans = Plans()
     for at in range(0, len(scenarios), CHUNK):
         ready: queue.SimpleQueue[list[Callable[[], None]]] = queue.SimpleQueue()
         with log_aside() as path, _rare_collections():
             ledger = Ledger(path, dispatch=ready.put)
             try:
-                Player(ledger, ready, plans, done).play(scenarios[at : at + CHUNK])
+                Player(ledger, ready, _PLANS, done).play(scenarios[at : at + CHUNK])
             finally:
                 ledger.close()
 
