@@ -76,6 +76,19 @@ class Certificate:
         return self.folder / f"{self.name}.key"
 
 
+_SIGNS_CERTIFICATES = x509.KeyUsage(
+    digital_signature=True,
+    content_commitment=False,
+    key_encipherment=False,
+    data_encipherment=False,
+    key_agreement=False,
+    key_cert_sign=True,
+    crl_sign=True,
+    encipher_only=False,
+    decipher_only=False,
+)
+
+
 def certificate(
     folder: Path,
     name: str,
@@ -102,6 +115,14 @@ def certificate(
         .add_extension(x509.BasicConstraints(ca=by is None, path_length=None), critical=True)
         .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
     )
+    # From 3.13 on Python refuses certificates that do not say whose key is whose, and what an authority's is for.
+    signer = (key if by is None else by.key).public_key()
+    for extension, critical in (
+        (x509.SubjectKeyIdentifier.from_public_key(key.public_key()), False),
+        (x509.AuthorityKeyIdentifier.from_issuer_public_key(signer), False),
+        *(((_SIGNS_CERTIFICATES, True),) if by is None else ()),
+    ):
+        builder = builder.add_extension(extension, critical=critical)
     if usage is not None:
         builder = builder.add_extension(x509.ExtendedKeyUsage([usage]), critical=True)
     made = Certificate(builder.sign(key if by is None else by.key, hashes.SHA256()), key, folder, name)
