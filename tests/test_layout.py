@@ -304,3 +304,11 @@ def test_what_is_silenced_or_skipped_has_its_reason_beside_it() -> None:
             if skipped is not None and not re.search(r"[\"'].{3,}|reason|error", skipped[1]):
                 bare.append(f"{path}:{number}")
     assert bare == []
+
+
+def test_what_the_configuration_ignores_has_its_reason_beside_it() -> None:
+    text = (ROOT / "pyproject.toml").read_text()
+    entries = re.findall(r'(?m)^\s*"(?:ignore:[^"]+|[A-Z]+[0-9]+)",(.*)$|^ignore_missing_imports = true(.*)$', text)
+    reasons = ["".join(entry).strip(" #") for entry in entries]
+    assert len(reasons) > 20
+    assert [one for one in reasons if len(one) < SHORTEST_REASON or re.match("likewise|as (above|below)", one)] == []

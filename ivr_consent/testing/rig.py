@@ -628,7 +628,7 @@ class Instance:
         self.dialplan = text
         if "[rig-agents]" not in text:
             text += _DEFAULT_AGENTS
-        self._write("extensions.conf", text)
+        self.write_config("extensions.conf", text)
 
     async def reload_dialplan(self, text: str) -> None:
         """Replace the dialplan of the running Asterisk."""
@@ -725,20 +725,21 @@ class Instance:
             check=False,
         )
 
-    def _write(self, name: str, text: str) -> None:
+    def write_config(self, name: str, text: str) -> None:
+        """Write a file into Asterisk's directory of configuration without telling a running one."""
         path = self.directory / "etc" / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, encoding="utf-8")
 
     def _write_managers(self) -> None:
         head = _MANAGER_HEAD.format(port=self.ami_port)
-        self._write("manager.conf", head + "".join(self._managers.values()))
+        self.write_config("manager.conf", head + "".join(self._managers.values()))
 
     def _prepare(self, tree: _Tree) -> None:
         """Write the configuration; link Debian's data file by file, so that own prompts lie among it."""
         own = {name: text for name, text in self.files.items() if name != "pjsip.conf"}
         for name, text in (_static_config(tree, self.directory, self._modules()) | own).items():
-            self._write(name, text)
+            self.write_config(name, text)
         share = tree.root / "usr/share/asterisk"
         pairs = [(self.directory / "data", entry) for entry in share.iterdir() if entry.name != "sounds"]
         pairs += [(self.sounds, entry) for entry in (share / "sounds/en_US_f_Allison").iterdir()]
@@ -755,9 +756,9 @@ class Instance:
         self.ami_port, self.sip_port = first, first + 2
         self._write_managers()
         more = self.files.get("pjsip.conf", "").replace("{sip_port}", str(self.sip_port))
-        self._write("pjsip.conf", _pjsip(self.sip_port, self.dtmf_mode, self.context) + more)
+        self.write_config("pjsip.conf", _pjsip(self.sip_port, self.dtmf_mode, self.context) + more)
         rtp = f"[general]\nrtpstart={first + 10}\nrtpend={first + _BLOCK_SIZE - 2}\n"
-        self._write("rtp.conf", rtp + "icesupport=no\nstrictrtp=no\n")
+        self.write_config("rtp.conf", rtp + "icesupport=no\nstrictrtp=no\n")
 
     def _complaints(self) -> str:
         lines = re.findall(r".*(?:already in use|Unable to bind).*", self.log)

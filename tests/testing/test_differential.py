@@ -44,7 +44,7 @@ def early_counts(before: Callable[..., Any]) -> Callable[..., Any]:
     def changed(result: Result) -> Result:
         return replace(result, after_ms=max(0, result.after_ms)) if isinstance(result, Pressed) else result
 
-    return _told(before, changed)
+    return answers_changed(before, changed)
 
 
 def short_window(before: Callable[..., Any]) -> Callable[..., Any]:
@@ -53,13 +53,13 @@ def short_window(before: Callable[..., Any]) -> Callable[..., Any]:
     def changed(result: Result) -> Result:
         return TimedOut() if isinstance(result, Pressed) and result.after_ms > SHORT_MS else result
 
-    return _told(before, changed)
+    return answers_changed(before, changed)
 
 
 SHORT_MS = 750
 
 
-def _told(before: Callable[..., Any], changed: Callable[[Result], Result]) -> Callable[..., Any]:
+def answers_changed(before: Callable[..., Any], changed: Callable[[Result], Result]) -> Callable[..., Any]:
     def choose(*arguments: Any) -> Generator[Step, Result, Any]:
         run: Generator[Step, Any, Any] = before(*arguments)
         result: Result | None = None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -111,8 +110,6 @@ class Seen:
     """Recordings of ours that were there for a moment."""
     cut_off: bool = False
     """Whether the switch ended the call."""
-    gave_up: bool = False
-    """Whether it was ended because nothing more came of it."""
     _before: str = ""
 
     def happened(self, event: Event) -> None:
@@ -214,8 +211,3 @@ class Seen:
         explained = sum(step.application in ("mixmonitor", "monitor") for step in steps) + self.recorded
         found += [(at, what, None) for at, what in self.started[explained:]]
         return found
-
-
-def now() -> float:
-    """The clock of all times here."""
-    return time.monotonic()

@@ -7,7 +7,7 @@ into the rig's directory, and nothing that the site's files name is executed.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -104,21 +104,19 @@ class Ends:
 
 @dataclass(slots=True)
 class SiteCopy:
-    """The files of the copy by their names in the rig's directory, and what was cut off."""
+    """Files of the copy by their names in the rig's directory, and what was cut off."""
 
-    dialplan: dict[str, str] = field(default_factory=dict)
-    others: dict[str, str] = field(default_factory=dict)
+    files: dict[str, str] = field(default_factory=dict)
     cuts: list[Cut] = field(default_factory=list)
 
 
-def copied(library: Library, ends: Ends) -> SiteCopy:
-    """The site's files for the rig."""
+def copied(library: Library, ends: Ends, names: Sequence[str]) -> SiteCopy:
+    """Files of the site for the rig, with all that they include: :data:`DIALPLAN_FILES` or :data:`OTHER_FILES`."""
     copy = SiteCopy()
-    for names, into in ((DIALPLAN_FILES, copy.dialplan), (OTHER_FILES, copy.others)):
-        for name in names:
-            if (path := library.file(name)) is not None:
-                _Copier(library, ends, copy, into).tree(name, path)
-    if (path := library.file("extensions.lua")) is not None:
+    for name in names:
+        if (path := library.file(name)) is not None:
+            _Copier(library, ends, copy).tree(name, path)
+    if names is DIALPLAN_FILES and (path := library.file("extensions.lua")) is not None:
         copy.cuts.append(Cut(Place(library.name(path)), "a dialplan in Lua is a program: its contexts are missing"))
     return copy
 
@@ -126,8 +124,8 @@ def copied(library: Library, ends: Ends) -> SiteCopy:
 class _Copier:
     """One file with all that it includes."""
 
-    def __init__(self, library: Library, ends: Ends, copy: SiteCopy, into: dict[str, str]) -> None:
-        self.library, self.ends, self.copy, self.into = library, ends, copy, into
+    def __init__(self, library: Library, ends: Ends, copy: SiteCopy) -> None:
+        self.library, self.ends, self.copy = library, ends, copy
 
     def tree(self, name: str, path: Path) -> None:
         """The file, under the name that the rig is to have it by."""
@@ -140,7 +138,7 @@ class _Copier:
         for read in reading.read:
             text = self.library.open(self.library.root / read)
             if isinstance(text, Text):
-                self.into[self._as(read, name)] = self._text(text)
+                self.copy.files[self._as(read, name)] = self._text(text)
 
     def _as(self, read: str, name: str) -> str:
         if read == name:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -173,8 +173,3 @@ def counts(judgement: Judgement) -> dict[str, int]:
     """How many calls went well, and how many did not."""
     failed = sum(bool(call.wrong) for call in judgement.calls)
     return {"passed": len(judgement.calls) - failed, "failed": failed}
-
-
-def outcomes(calls: Sequence[Judged]) -> dict[str, Judged]:
-    """The calls of one way by what the caller says."""
-    return {call.seen.caller.says.value: call for call in calls}

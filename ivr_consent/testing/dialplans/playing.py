@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 import secrets
 import tempfile
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,16 +26,16 @@ from ivr_consent.pbx.asterisk.audit.dialplan import Dialplan
 from ivr_consent.pbx.asterisk.audit.patterns import pattern
 from ivr_consent.pbx.asterisk.audit.site import Site, survey
 from ivr_consent.pbx.asterisk.dialplan import INCLUDE_FILE, LINES_FILE, render_include, render_lines
-from ivr_consent.pbx.asterisk.manager import Event, ManagerLink
+from ivr_consent.pbx.asterisk.manager import Event
 from ivr_consent.pbx.asterisk.rights import KEYS_ALONE
 from ivr_consent.pbx.asterisk.server import Server
 from ivr_consent.pbx.audit.library import Library
 from ivr_consent.side_asterisk import ManagerPresses
 from ivr_consent.store.ledger import Ledger
 from ivr_consent.testing.dialplans import copied
-from ivr_consent.testing.dialplans.call import RECORDER_EVENTS, RIG, SERVING, Caller, Executed, Says, Seen, now
+from ivr_consent.testing.dialplans.call import RECORDER_EVENTS, RIG, SERVING, Caller, Executed, Says, Seen
 from ivr_consent.testing.dialplans.ways import Untried, WayIn, numbers, ways_in
-from ivr_consent.testing.drivers.asterisk import LINK_S, answering_channel, include_settings
+from ivr_consent.testing.drivers.asterisk import LINK_S, answering_channel, include_settings, linked
 from ivr_consent.testing.drivers.exchange import HOST, POLL_S, serving
 from ivr_consent.testing.drivers.short import TELEPHONE, ShortSite
 from ivr_consent.testing.drivers.simulated import log_aside
@@ -190,8 +191,8 @@ class _Run:
             pbx = await self._asterisk(stack, copied.Ends("", recordings, directory / "files"))
             _sounds(self.played.dialplan, pbx.sounds, absolute=False)
             spool = stack.enter_context(DirectoryWatch(pbx.directory / "spool"))
-            keys = await self._link(stack, pbx, "ivr-consent", "dtmf")
-            self.link = await self._link(stack, pbx, "watch", CLASSES)
+            keys = await linked(stack, pbx, "ivr-consent", self.secret, "dtmf")
+            self.link = await linked(stack, pbx, "watch", self.secret, CLASSES)
             for name in ("Newexten", "AGIExecStart", "BridgeEnter", "Hangup", *RECORDER_EVENTS):
                 self.link.on(name, self._happened)
             server = Server(short.lines, ledger, presses=ManagerPresses(keys), observe=self.watch.observe)
@@ -231,14 +232,15 @@ class _Run:
         for name in telephones:
             if not copied.is_telephone(name):
                 raise ConsentError(f"{name!r} cannot be the name of a telephone here; give the endpoint's name alone")
-        copy = copied.copied(self.library, ends)
+        others = copied.copied(self.library, ends, copied.OTHER_FILES)
+        self.played.cuts += others.cuts
         version = self.wanted.version
         try:
             await asyncio.to_thread(fetch, version, progress=self.tell)
             pbx = Instance(
                 version,
                 context=RIG,
-                files=copy.others | {"pjsip.conf": copied.telephones_config(telephones, ANSWERING)},
+                files=others.files | {"pjsip.conf": copied.telephones_config(telephones, ANSWERING)},
                 modules=copied.LOADED,
                 without=copied.NOT_LOADED,
             )
@@ -249,30 +251,18 @@ class _Run:
         except (RigUnavailable, RuntimeError) as error:
             raise ConsentError(f"there is no Asterisk {version} to be had here: {error}") from None
 
-    async def _link(self, stack: contextlib.AsyncExitStack, pbx: Instance, user: str, events: str) -> ManagerLink:
-        link = ManagerLink(HOST, pbx.ami_port, user, self.secret, events=events)
-        stack.push_async_callback(link.close)
-        await link.start()
-        if not await link.wait_up(LINK_S):
-            raise ConsentError(
-                f"the manager of Asterisk did not answer within {LINK_S:.0f} s; is the machine too busy?"
-            )
-        return link
-
     async def _load(self, pbx: Instance, short: ShortSite, port: int, files: Path) -> None:
         """The site's dialplan, now that the address of our server is known."""
         ends = copied.Ends(f"agi://{HOST}:{port}/", short.lines.recordings, files)
-        copy = copied.copied(self.library, ends)
-        self.played.cuts, self.played.moved = copy.cuts, str(files)
+        copy = copied.copied(self.library, ends, copied.DIALPLAN_FILES)
+        self.played.cuts += copy.cuts
+        self.played.moved = str(files)
         settings = include_settings(short, port, self.wanted.settings)
         ours = {INCLUDE_FILE: render_include(settings), LINES_FILE: render_lines(settings)}
-        for name, text in (ours | copy.dialplan).items():
-            if name != "extensions.conf":
-                path = pbx.directory / "etc" / name
-                path.parent.mkdir(parents=True, exist_ok=True)
-                path.write_text(text, encoding="utf-8", errors="replace")
+        for name, text in (ours | copy.files).items():
+            pbx.write_config(name, text)
         main = copied.COPIED_AS["extensions.conf"]
-        head = f'#include "{main}"\n' if main in copy.dialplan else ""
+        head = f'#include "{main}"\n' if main in copy.files else ""
         await pbx.reload_dialplan(head + self._ingress())
         for module in copied.LATE:
             await pbx.cli(f"module load {module}.so")
@@ -391,16 +381,17 @@ class _Run:
 
     async def _until_nothing_more(self, seen: Seen, phone: Call, look: Callable[[], None]) -> None:
         """Until the caller has talked with somebody, or is gone, or nothing happens any more."""
-        began = now()
+        began = time.monotonic()
         while phone.alive and seen.over is None:
             look()
             last = max((seen.steps[-1].at if seen.steps else began), seen.commands[-1][0] if seen.commands else began)
-            talking = seen.partners and now() - last > TALK_S
+            talking = seen.partners and time.monotonic() - last > TALK_S
             served = bool(seen.steps) and seen.steps[-1].application in SERVING
-            stuck = now() - last > (UNANSWERED_S if served else NOBODY_S) or now() - began > CALL_S
+            stuck = (
+                time.monotonic() - last > (UNANSWERED_S if served else NOBODY_S) or time.monotonic() - began > CALL_S
+            )
             circling = len(seen.menus) > len(seen.caller.keys) + PATIENCE
             if talking or stuck or circling:
-                seen.gave_up = not talking
                 return
             await asyncio.sleep(POLL_S * 10)  # a call that goes on is not told of by anything
 

@@ -41,6 +41,7 @@ def _call(call: Judged) -> dict[str, Any]:
         "outcome": seen.outcome,
         "recorded": seen.recorded,
         "reached": seen.reached(),
+        "talked": bool(seen.partners),
         "result": "failed" if call.wrong else "passed",
         "wrong": [one.plain() for one in call.wrong],
         "way": [stop.plain() for stop in call.way],

@@ -110,8 +110,8 @@ class AsteriskExchange(Exchange):
         """Start all; the server. Raises :class:`ConsentError` where no Asterisk is to be had."""
         async with contextlib.AsyncExitStack() as stack:
             pbx = await self._asterisk(stack)
-            keys = await self._link(stack, pbx, "ivr-consent", "dtmf")
-            self._watching = await self._link(stack, pbx, "watch", "agi,user")
+            keys = await linked(stack, pbx, "ivr-consent", self._secret, "dtmf")
+            self._watching = await linked(stack, pbx, "watch", self._secret, "agi,user")
             for pattern in ("AGIExecStart", "UserEvent"):
                 self._watching.on(pattern, self._happened)
             server = Server(site.lines, ledger, presses=ManagerPresses(keys), observe=watch.observe)
@@ -132,16 +132,6 @@ class AsteriskExchange(Exchange):
             told = f"there is no Asterisk {self._version} to be had here: {error}; try --on fake-asterisk"
             raise ConsentError(told) from None
 
-    async def _link(self, stack: contextlib.AsyncExitStack, pbx: Instance, user: str, events: str) -> ManagerLink:
-        link = ManagerLink(HOST, pbx.ami_port, user, self._secret, events=events)
-        stack.push_async_callback(link.close)
-        await link.start()
-        if not await link.wait_up(LINK_S):
-            raise ConsentError(
-                f"the manager of Asterisk did not answer within {LINK_S:.0f} s; is the machine too busy?"
-            )
-        return link
-
     def _happened(self, event: Event) -> None:
         uniqueid = event.headers.get("Uniqueid", "")
         line = self._lines.get(uniqueid)
@@ -158,6 +148,16 @@ class AsteriskExchange(Exchange):
         uniqueid = await answering_channel(self._watching, phone)
         call = self._lines[uniqueid] = _Line(phone, uniqueid, self._early.pop(uniqueid, []), self._watching)
         return call
+
+
+async def linked(stack: contextlib.AsyncExitStack, pbx: Instance, user: str, secret: str, events: str) -> ManagerLink:
+    """A manager link that is up, until the stack is closed. Raises :class:`ConsentError` when it does not come up."""
+    link = ManagerLink(HOST, pbx.ami_port, user, secret, events=events)
+    stack.push_async_callback(link.close)
+    await link.start()
+    if not await link.wait_up(LINK_S):
+        raise ConsentError(f"the manager of Asterisk did not answer within {LINK_S:.0f} s; is the machine too busy?")
+    return link
 
 
 async def answering_channel(link: ManagerLink, phone: Call) -> str:

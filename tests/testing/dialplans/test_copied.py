@@ -20,7 +20,7 @@ ENDS = copied.Ends("agi://127.0.0.1:1/", Path("/rig/recordings"), Path("/rig/fil
 def line(text: str) -> tuple[str, int]:
     """A line as it stands in the copy, and how many were cut off."""
     copy = copied.SiteCopy()
-    copier = copied._Copier(copied.library_of(SITES / "shop"), ENDS, copy, copy.dialplan)
+    copier = copied._Copier(copied.library_of(SITES / "shop"), ENDS, copy)
     return copier.line(text, Place("extensions.conf", 1)), len(copy.cuts)
 
 
@@ -78,14 +78,15 @@ def test_what_a_site_includes_comes_along_and_its_secrets_do_not(tmp_path: Path)
     )
     (site / "pjsip.conf").write_text("[trunk]\ntype=auth\npassword=secret\n")
     (site / "manager.conf").write_text("[admin]\nsecret=secret\n")
-    copy = copied.copied(copied.library_of(site), ENDS)
+    copy = copied.copied(copied.library_of(site), ENDS, copied.DIALPLAN_FILES)
+    others = copied.copied(copied.library_of(site), ENDS, copied.OTHER_FILES)
     moved = f"elsewhere/{str(outside).strip('/').replace('/', '--')}"
-    assert set(copy.dialplan) == {"site-extensions.conf", "parts/a.conf", "parts/b.conf", moved}
-    assert copy.dialplan["site-extensions.conf"].splitlines()[:5] == [
+    assert set(copy.files) == {"site-extensions.conf", "parts/a.conf", "parts/b.conf", moved}
+    assert copy.files["site-extensions.conf"].splitlines()[:5] == [
         '#include "parts/a.conf"', '#include "parts/b.conf"', '#include "parts/a.conf"', f'#include "{moved}"', "[c]",
     ]  # fmt: skip  # a line each
     assert [cut.place.line for cut in copy.cuts] == [4]
-    assert "secret" not in "".join((copy.dialplan | copy.others).values())
+    assert "secret" not in "".join((copy.files | others.files).values())
 
 
 def test_telephones_register_and_trunks_do_not() -> None:
